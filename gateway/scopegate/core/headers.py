@@ -1,0 +1,142 @@
+"""What header fields may cross the gateway.
+
+Field names are lower case, as ASGI gives them. Names are compared after ``_`` -> ``-``, because
+CGI-style upstreams read both spellings as one name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Field = tuple[bytes, bytes]
+
+# RFC 9110 section 7.6.1, with the names that RFC 2616 section 13.5.1 listed and clients still send.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+# A client that nominates one of these in Connection would take from the upstream what it needs to
+# read the message (RFC 9110 section 7.6.1: a sender MUST NOT list such fields); the wish is ignored.
+_NEVER_NOMINATED = frozenset({b"content-length", b"content-type", b"content-encoding", b"host"})
+
+IDENTITY_PREFIX = b"x-scopegate-"
+KEY_ID = b"x-scopegate-key-id"
+TENANT = b"x-scopegate-tenant"
+USER = b"x-scopegate-user"
+REQUEST_ID = b"x-request-id"
+
+# Identity headers of other gateways, which an upstream that once stood behind one of them trusts.
+_FOREIGN_IDENTITY = frozenset(
+    {
+        b"remote-user",
+        b"x-auth-request-email",
+        b"x-auth-request-groups",
+        b"x-auth-request-preferred-username",
+        b"x-auth-request-user",
+        b"x-authenticated-userid",
+        b"x-consumer-custom-id",
+        b"x-consumer-id",
+        b"x-consumer-username",
+        b"x-credential-identifier",
+        b"x-forwarded-email",
+        b"x-forwarded-groups",
+        b"x-forwarded-preferred-username",
+        b"x-forwarded-user",
+        b"x-remote-user",
+        b"x-user",
+        b"x-user-id",
+        b"x-webauth-user",
+    }
+)
+
+# Fields by which a framework behind us takes another method or path than the one authorized
+# (CVE-2018-14773 and its kin), and forwarding claims that only a trusted proxy may make.
+_REWRITES = frozenset(
+    {
+        b"forwarded",
+        b"x-envoy-original-path",
+        b"x-forwarded-client-cert",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-method",
+        b"x-forwarded-path",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-forwarded-server",
+        b"x-forwarded-ssl",
+        b"x-forwarded-uri",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-method",
+        b"x-original-uri",
+        b"x-original-url",
+        b"x-real-ip",
+        b"x-rewrite-url",
+    }
+)
+
+_ALWAYS_DROPPED = _FOREIGN_IDENTITY | _REWRITES | {REQUEST_ID}
+
+
+def nominated_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:
+    """The field names that the message's own ``Connection`` fields make hop-by-hop."""
+    return (
+        frozenset(
+            token.strip(b" \t").lower().replace(b"_", b"-")
+            for name, value in headers
+            if name == b"connection"
+            for token in value.split(b",")
+        )
+        - _NEVER_NOMINATED
+    )
+
+
+def end_to_end(headers: Iterable[Field]) -> list[Field]:
+    """`headers` without hop-by-hop fields and without those that ``Connection`` nominates."""
+    fields = list(headers)
+    dropped = HOP_BY_HOP | nominated_by_connection(fields)
+    return [field for field in fields if field[0] not in dropped]
+
+
+def admitted(headers: Iterable[Field], *, credentials: frozenset[bytes]) -> list[Field]:
+    """The fields of a client's request that may reach the protected application.
+
+    Dropped are the `credentials` fields, every identity claim in every spelling, fields that make
+    an application see another method, path or client than the one authorized, and whatever the
+    client's ``Connection`` nominates, so that nobody later applies that wish to *our* headers.
+    Framing (``Content-Length``, ``Transfer-Encoding``) and ``Upgrade`` stay: they are the server's
+    and the proxy's business.
+    """
+    fields = list(headers)
+    nominated = nominated_by_connection(fields)
+    kept = []
+    for field in fields:
+        name = field[0]
+        if b"_" in name:
+            name = name.replace(b"_", b"-")
+        if (
+            name in credentials
+            or name in _ALWAYS_DROPPED
+            or name in nominated
+            or name.startswith(IDENTITY_PREFIX)
+            or name == b"connection"
+        ):
+            continue
+        kept.append(field)
+    return kept

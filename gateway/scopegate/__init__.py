@@ -1,0 +1,1 @@
+"""Scopegate: an API-key authorization gateway."""

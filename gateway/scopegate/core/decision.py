@@ -1,0 +1,137 @@
+"""The decision: facts in, a Decision out. Everybody who judges, explains or previews access calls this."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scopegate.core.keys import KeyRecord, KeyState, KeyType, state
+from scopegate.core.reasons import Reason
+from scopegate.core.wildcard import PatternSet, UrlPattern
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scopegate.core.catalogue import Catalogue
+    from scopegate.core.principal import Principal
+    from scopegate.core.request import CanonicalRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided and why.
+
+    ``record`` is the key that was used, once its secret proved right, else None. ``rule`` is the
+    row (from 0) of the first rule that admits the request. ``missing`` names the privileges that
+    the user lacks, sorted; they are for the administrator, never for the caller.
+    """
+
+    reason: Reason
+    record: KeyRecord | None = None
+    rule: int | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request may go on."""
+        return self.reason is Reason.ALLOWED
+
+
+class Scope:
+    """The rules of one key, compiled: what it opens, before anybody asks who its user is."""
+
+    __slots__ = ("_patterns", "_rows", "record")
+
+    def __init__(self, record: KeyRecord) -> None:
+        self.record = record
+        by_method: dict[str, list[int]] = {}
+        for row, rule in enumerate(record.rules):
+            by_method.setdefault(rule.method, []).append(row)
+        self._rows = by_method
+        self._patterns = {
+            method: PatternSet([UrlPattern.parse(record.rules[row].url) for row in rows])
+            for method, rows in by_method.items()
+        }
+
+    def admitting_rule(self, request: CanonicalRequest) -> int | None:
+        """The first row that admits `request`, or None."""
+        patterns = self._patterns.get(request.rule_method)
+        if patterns is None:
+            return None
+        found = patterns.matching(path=request.path, host=request.host)
+        return self._rows[request.rule_method][min(found)] if found else None
+
+    def opens_with_another_method(self, request: CanonicalRequest) -> bool:
+        """Whether some rule admits the URL, but for another method."""
+        return any(
+            patterns.matching(path=request.path, host=request.host) for patterns in self._patterns.values()
+        )
+
+
+def decide(
+    request: CanonicalRequest,
+    *,
+    digest: str,
+    scope: Scope | None,
+    principal: Principal | None,
+    catalogue: Catalogue,
+    now: datetime,
+) -> Decision:
+    """Decide whether a key opens a request at this moment.
+
+    Args:
+        request: the canonical request.
+        digest: the digest of the key that the caller presented.
+        scope: the compiled record of the key with the presented id, or None if there is none.
+        principal: the user whom the key is bound to, as resolved now; None if the key is bound to
+            nobody, or to somebody unknown.
+        catalogue: the tenant's endpoint catalogue.
+        now: the moment of the call, aware.
+    """
+    if scope is None:
+        return Decision(Reason.KEY_UNKNOWN)
+    record = scope.record
+    # The first check on purpose: what state the key is in is told to its holder only.
+    if not hmac.compare_digest(digest, record.digest):
+        return Decision(Reason.KEY_SECRET_WRONG)
+    refused = _REFUSED_STATES.get(state(record, now))
+    if refused is not None:
+        return Decision(refused, record)
+    rule: int | None = None
+    if record.type is KeyType.CUSTOM:
+        rule = scope.admitting_rule(request)
+        if rule is None:
+            other = scope.opens_with_another_method(request)
+            return Decision(Reason.METHOD_NOT_ALLOWED if other else Reason.URL_NOT_ALLOWED, record)
+    if record.user is None:
+        return Decision(Reason.ALLOWED, record, rule)
+    return _decide_for_user(request, record, rule, principal, catalogue)
+
+
+def _decide_for_user(
+    request: CanonicalRequest,
+    record: KeyRecord,
+    rule: int | None,
+    principal: Principal | None,
+    catalogue: Catalogue,
+) -> Decision:
+    if principal is None or principal.user_id != record.user:
+        return Decision(Reason.USER_UNKNOWN, record, rule)
+    if not principal.active:
+        return Decision(Reason.USER_INACTIVE, record, rule)
+    required = catalogue.required(request)
+    if required is None:
+        return Decision(Reason.ENDPOINT_UNLISTED, record, rule)
+    if not required <= principal.privileges:
+        return Decision(
+            Reason.PRIVILEGE_MISSING, record, rule, tuple(sorted(required - principal.privileges))
+        )
+    return Decision(Reason.ALLOWED, record, rule)
+
+
+_REFUSED_STATES = {
+    KeyState.DISABLED: Reason.KEY_DISABLED,
+    KeyState.EXPIRED: Reason.KEY_EXPIRED,
+    KeyState.DELETED: Reason.KEY_DELETED,
+}

@@ -1,0 +1,81 @@
+"""The error tree: what a caller did wrong, what stands in the way, what we could not tell.
+
+Every error has one sentence for people and, where there is one, a ``hint`` that names the fix.
+Transports map the *class* to a status or an exit code; nobody matches on the text.
+"""
+
+from __future__ import annotations
+
+
+class ScopegateError(Exception):
+    """Base of all errors that Scopegate raises on purpose.
+
+    ``code`` is the stable slug that the HTTP API and ``-o json`` show.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class InvalidInput(ScopegateError):
+    """A value that breaks a rule of the domain; ``field`` names it."""
+
+    code = "invalid"
+
+    def __init__(self, field: str, message: str, *, hint: str | None = None, code: str | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.field = field
+
+
+class NotFound(ScopegateError):
+    """The named thing does not exist (for this tenant)."""
+
+    code = "not_found"
+
+
+class Conflict(ScopegateError):
+    """The request is sound, but the present state does not admit it."""
+
+    code = "conflict"
+
+
+class KeyLimitReached(Conflict):
+    """The tenant has as many keys as it may have (rule D2)."""
+
+    code = "key_limit_reached"
+
+    def __init__(self, *, limit: int, used: int) -> None:
+        super().__init__(
+            f"This tenant has {used} of {limit} keys.",
+            hint="Delete a key first; expired keys count until they are deleted.",
+        )
+        self.limit = limit
+        self.used = used
+
+
+class FeatureDisabled(ScopegateError):
+    """A feature flag that the operation needs is off (rule D4)."""
+
+    code = "feature_disabled"
+
+
+class ConfigurationError(ScopegateError):
+    """A setting with which the program refuses to start; ``setting`` names it for the operator."""
+
+    code = "configuration_invalid"
+
+    def __init__(self, setting: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.setting = setting
+
+
+class StoreUnavailable(ScopegateError):
+    """Redis did not answer, or not with sense: nobody can tell, so nothing is allowed."""
+
+    code = "store_unavailable"

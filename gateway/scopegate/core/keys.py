@@ -1,0 +1,303 @@
+"""API keys: their text, their record, and their state at a given moment.
+
+A key's text is ``<prefix>_<id>_<secret><checksum>``. The id is public and finds the record, the
+secret is shown once and never stored, the checksum lets garbage and typing errors be refused
+without a look-up and lets secret scanners recognise a key (the form that GitHub's tokens made
+known).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import zlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from scopegate.core.errors import InvalidInput
+from scopegate.core.wildcard import UrlPattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+TENANT_TAG_LENGTH = 3
+ID_LENGTH = 12
+SECRET_LENGTH = 32  # 62**32 > 2**190
+CHECKSUM_LENGTH = 6  # 62**6 > 2**32
+DEFAULT_PREFIX = "sg"
+
+DELETION_DELAY = timedelta(days=7)
+KEYS_PER_TENANT = 300
+DEFAULT_RULE_METHODS = frozenset({"GET", "POST"})
+MAX_RULES = 1_000
+MAX_DESCRIPTION = 500
+
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyText:
+    """A well-formed key as its holder has it. ``repr`` shows the id only.
+
+    ``text`` is the whole key, checksum included; its digest is what a record stores.
+    """
+
+    id: str
+    text: str = field(repr=False)
+
+    @property
+    def tenant_tag(self) -> str:
+        """The part of the id that says which tenant's records hold the key."""
+        return self.id[:TENANT_TAG_LENGTH]
+
+
+def require_prefix(prefix: str) -> str:
+    """`prefix` itself, if keys can begin with it.
+
+    Raises:
+        InvalidInput: it is not 1 to 16 letters and digits that start with a letter.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise InvalidInput(
+            "key_prefix",
+            f"{prefix!r} cannot be a key prefix.",
+            hint="Use 1 to 16 ASCII letters and digits, starting with a letter, such as 'sg'.",
+        )
+    return prefix
+
+
+def mint(tenant_tag: str, choose: Callable[[str], str], *, prefix: str = DEFAULT_PREFIX) -> KeyText:
+    """A new key of the tenant that `tenant_tag` stands for.
+
+    `choose` picks one character of the alphabet it is given; in production it is
+    ``secrets.choice``.
+    """
+    key_id = tenant_tag + "".join(choose(BASE62) for _ in range(ID_LENGTH - TENANT_TAG_LENGTH))
+    secret = "".join(choose(BASE62) for _ in range(SECRET_LENGTH))
+    body = f"{prefix}_{key_id}_{secret}"
+    return KeyText(id=key_id, text=body + _checksum(body))
+
+
+def parse(text: str, *, prefix: str = DEFAULT_PREFIX) -> KeyText | None:
+    """The key that `text` spells, or None if no key of ours is spelled like that.
+
+    The grammar is exact: no white space, no other alphabet, the right checksum. Any single changed
+    character gives None, for a CRC-32 tells every such change.
+    """
+    match = _grammar(prefix).fullmatch(text)
+    if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
+        return None
+    return KeyText(id=match[1], text=text)
+
+
+def digest(key: KeyText, *, pepper: bytes | None = None) -> str:
+    """What is stored in place of the key: SHA-256 in hex, or HMAC-SHA-256 under `pepper`.
+
+    A plain hash is enough without a pepper: the secret has 190 random bits, so nothing can be
+    guessed faster than by trying all of them.
+    """
+    if pepper:
+        return hmac.new(pepper, key.text.encode("ascii"), hashlib.sha256).hexdigest()
+    return hashlib.sha256(key.text.encode("ascii")).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _grammar(prefix: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"{re.escape(prefix)}_([0-9A-Za-z]{{{ID_LENGTH}}})"
+        rf"_[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}"
+    )
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode("ascii"))
+    digits = ""
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, 62)
+        digits = BASE62[digit] + digits
+    return digits
+
+
+class KeyType(StrEnum):
+    """Rule D3."""
+
+    DESKTOP = "desktop"
+    EXTERNAL = "external"
+    CUSTOM = "custom"
+
+
+class KeyState(StrEnum):
+    """What a key is at a given moment; one vocabulary for console, CLI and API."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of a custom key (rule D9): a method and a URL pattern that it opens.
+
+    ``url`` is kept in its canonical spelling, so equal rules are equal values.
+    """
+
+    method: str
+    url: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", UrlPattern.parse(self.url).text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """What the store knows of a key. A record that exists has just the fields of its type.
+
+    ``user`` is the id of the one user whose live privileges bound the key, or None for All
+    (rule D7). ``expires_at`` is aware, in UTC, or None for never (rule D5). A custom key may lose
+    all its rules later; it then opens nothing.
+    """
+
+    id: str
+    tenant: str
+    type: KeyType
+    digest: str = field(repr=False)
+    description: str
+    created_at: datetime
+    enabled: bool = True
+    expires_at: datetime | None = None
+    user: str | None = None
+    rules: tuple[Rule, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.expires_at is not None and self.expires_at.tzinfo is None:
+            raise InvalidInput(
+                "expires_at",
+                "The expiry has no time zone.",
+                hint="Write it as 2027-03-31T23:59+02:00.",
+            )
+        if self.type is KeyType.DESKTOP:
+            if self.expires_at is not None:
+                raise InvalidInput(
+                    "expires_at",
+                    "A desktop key has no expiry.",
+                    hint="Leave the expiry out, or create an external key.",
+                    code="expiry_not_allowed_for_desktop",
+                )
+            if self.user is not None:
+                raise InvalidInput(
+                    "user",
+                    "A desktop key is not bound to a user.",
+                    hint="Leave the user out, or create an external key.",
+                    code="user_not_allowed_for_desktop",
+                )
+        if self.rules and self.type is not KeyType.CUSTOM:
+            raise InvalidInput(
+                "rules",
+                f"A key of type {self.type} has no URL rules.",
+                hint="Leave the rules out, or create a custom key.",
+                code="rules_only_for_custom",
+            )
+
+    @property
+    def delete_at(self) -> datetime | None:
+        """When the system deletes the key: seven days after its expiry (rule D5)."""
+        return None if self.expires_at is None else self.expires_at + DELETION_DELAY
+
+
+def state(record: KeyRecord, now: datetime) -> KeyState:
+    """The state of the key at `now`. Expiry outranks a person's disabling; both refuse."""
+    if record.expires_at is not None and now >= record.expires_at:
+        return KeyState.DELETED if now >= record.expires_at + DELETION_DELAY else KeyState.EXPIRED
+    return KeyState.ACTIVE if record.enabled else KeyState.DISABLED
+
+
+def require_creatable(
+    record: KeyRecord, now: datetime, *, rule_methods: frozenset[str] = DEFAULT_RULE_METHODS
+) -> None:
+    """Refuse a new key that breaks D5, D6 or D9.
+
+    Raises:
+        InvalidInput: no description, an expiry in the past, no rule, too many rules, a rule twice,
+            or a method that a rule may not name in this tenant.
+    """
+    _require_description(record.description)
+    require_future_expiry(record.expires_at, now)
+    if record.type is KeyType.CUSTOM:
+        _require_rules(record.rules, rule_methods)
+
+
+def require_future_expiry(expires_at: datetime | None, now: datetime) -> None:
+    """Refuse an expiry that is not after `now`.
+
+    Raises:
+        InvalidInput: with code ``expiry_in_past``.
+    """
+    if expires_at is not None and expires_at <= now:
+        raise InvalidInput(
+            "expires_at",
+            f"The expiry must be in the future. It is now {now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}.",
+            hint="Choose a later date and time, or leave it out for a key that never expires.",
+            code="expiry_in_past",
+        )
+
+
+def _require_description(description: str) -> None:
+    if not description.strip():
+        raise InvalidInput(
+            "description",
+            "Give the key a description so that others can recognise it.",
+            hint="For example: Created for Face-to-Face recording.",
+            code="description_required",
+        )
+    if len(description) > MAX_DESCRIPTION:
+        raise InvalidInput(
+            "description",
+            f"The description has {len(description)} characters; {MAX_DESCRIPTION} are allowed.",
+            hint="Shorten it.",
+        )
+    if not description.isprintable():
+        raise InvalidInput(
+            "description",
+            "The description has line breaks or control characters.",
+            hint="Write it on one line.",
+        )
+
+
+def _require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str]) -> None:
+    if not rules:
+        raise InvalidInput(
+            "rules",
+            "Add at least one URL. A custom key without URLs can't call anything.",
+            hint="For example: --url '/api/recordings/*' --method GET.",
+            code="rules_required",
+        )
+    if len(rules) > MAX_RULES:
+        raise InvalidInput(
+            "rules",
+            f"The key has {len(rules)} rules; {MAX_RULES} are allowed.",
+            hint="Use * to cover several URLs with one rule, or split the key in two.",
+            code="rules_too_many",
+        )
+    seen: dict[Rule, int] = {}
+    for row, rule in enumerate(rules, start=1):
+        if rule.method not in rule_methods:
+            raise InvalidInput(
+                f"rules[{row}].method",
+                f"Row {row}: a rule cannot name the method {rule.method!r}.",
+                hint=f"Choose {' or '.join(sorted(rule_methods))}.",
+                code="method_not_allowed_value",
+            )
+        if rule in seen:
+            raise InvalidInput(
+                f"rules[{row}]",
+                f"Row {row} says the same as row {seen[rule]}: {rule.method} {rule.url}.",
+                hint="Remove one of them.",
+                code="rule_duplicate",
+            )
+        seen[rule] = row

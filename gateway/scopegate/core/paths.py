@@ -1,0 +1,104 @@
+"""The canonical path: what is matched is byte for byte what is forwarded.
+
+Grammar: RFC 3986 section 3.3 (``path-absolute``). An escape of an unreserved character is decoded
+(section 6.2.2.2: the two spellings are equal), every other escape is kept in upper case (section
+6.2.2.1). Whatever two parsers are known to read differently is refused, never repaired.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from scopegate.core.reasons import Reason, RequestRefused
+
+# Nearly every request is spelled like this: no escapes, no segment that starts with a dot or a
+# semicolon, so nothing below has anything to find in it.
+_PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*+)++/?|/")
+
+_NOT_A_PATH_BYTE = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,;=:@/%-]")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_ESCAPED_DELIMITER = re.compile("%3F|%23")
+_DOUBLE_ENCODED = re.compile(r"%25[0-9A-Fa-f]{2}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_FIRST_PRINTABLE = 0x20
+_DELETE = 0x7F
+
+
+def canonical_path(raw: bytes) -> str:
+    """The canonical spelling of a request's path.
+
+    Args:
+        raw: the path as it stood in the request line, undecoded, without the query.
+
+    Raises:
+        RequestRefused: the path is not one that everybody reads alike; the reason names the class.
+    """
+    if _PLAIN.fullmatch(raw):
+        return raw.decode("ascii")
+    _require_path_bytes(raw)
+    path = _ESCAPE.sub(_normalized_escape, raw.decode("ascii"))
+    _require_one_reading(path)
+    _require_plain_segments(path)
+    return path
+
+
+def readings(path: str) -> tuple[str, ...]:
+    """How the upstream may read a canonical path; nearly always in one way, the path itself.
+
+    An upstream that decodes and then parses again cuts the path at an escaped ``?`` or ``#``. A
+    rule has to admit every reading, and every reading's privileges are required.
+    """
+    if "%" not in path:
+        return (path,)
+    cut = _ESCAPED_DELIMITER.split(path, maxsplit=1)[0]
+    return (path,) if cut == path else (path, cut)
+
+
+def _require_path_bytes(raw: bytes) -> None:
+    if not raw.startswith(b"/"):
+        raise RequestRefused(Reason.PATH_MALFORMED)
+    odd = _NOT_A_PATH_BYTE.search(raw)
+    if odd is None:
+        return
+    byte = odd[0]
+    if byte == b"\\":
+        raise RequestRefused(Reason.PATH_BACKSLASH)
+    if byte[0] < _FIRST_PRINTABLE or byte[0] == _DELETE:
+        raise RequestRefused(Reason.PATH_CONTROL_CHARACTER)
+    raise RequestRefused(Reason.PATH_ILLEGAL_CHARACTER)
+
+
+def _normalized_escape(escape: re.Match[str]) -> str:
+    digits = escape[1]
+    if digits is None:
+        raise RequestRefused(Reason.PATH_BROKEN_ESCAPE)
+    character = chr(int(digits, 16))
+    return character if character in _UNRESERVED else f"%{digits.upper()}"
+
+
+def _require_one_reading(path: str) -> None:
+    if "%2F" in path:
+        raise RequestRefused(Reason.PATH_ENCODED_SLASH)
+    if "%5C" in path:
+        raise RequestRefused(Reason.PATH_BACKSLASH)
+    # An upstream that decodes twice reads another path than we match.
+    if _DOUBLE_ENCODED.search(path):
+        raise RequestRefused(Reason.PATH_DOUBLE_ENCODED)
+    try:
+        text = unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise RequestRefused(Reason.PATH_INVALID_UTF8) from None
+    if _CONTROL.search(text):
+        raise RequestRefused(Reason.PATH_CONTROL_CHARACTER)
+
+
+def _require_plain_segments(path: str) -> None:
+    segments = path.replace("%3B", ";").split("/")[1:]
+    if "" in segments[:-1]:
+        raise RequestRefused(Reason.PATH_EMPTY_SEGMENT)
+    for segment in segments:
+        # "..;x" is ".." to servers that cut path parameters off before they resolve dots.
+        if segment.split(";", 1)[0] in {".", ".."}:
+            raise RequestRefused(Reason.PATH_DOT_SEGMENT)

@@ -1,0 +1,63 @@
+"""The canonical request: the one reading of a request that is decided on and forwarded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from scopegate.core.paths import canonical_path
+from scopegate.core.reasons import Reason, RequestRefused
+
+# RFC 9110 section 9.3 and RFC 5789. CONNECT makes a tunnel and TRACE echoes the key, so both are
+# refused; an unknown method is refused because nobody can say what it does. Tokens are
+# case-sensitive (RFC 9110 section 9.1).
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+# RFC 3986 section 3.2.2, without escapes, which no DNS name needs.
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_NOT_IN_QUERY = re.compile(rb"[\x00-\x20\x7f-\xff#]")
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalRequest:
+    """Method, host (lower case, with the port if the client sent one; None if it sent none) and path."""
+
+    method: str
+    path: str
+    host: str | None = None
+
+    @property
+    def rule_method(self) -> str:
+        """The method that a rule has to name: ``GET`` admits ``HEAD``, which is GET without a body."""
+        return "GET" if self.method == "HEAD" else self.method
+
+
+def canonicalize(
+    method: str, raw_path: bytes, *, query: bytes = b"", host: bytes | None = None
+) -> CanonicalRequest:
+    """Read a request line and its Host field in the only way that is left, or refuse.
+
+    Raises:
+        RequestRefused: with the reason that names what is wrong.
+    """
+    if method not in METHODS:
+        raise RequestRefused(Reason.METHOD_UNSUPPORTED)
+    path = canonical_path(raw_path)
+    if query and _NOT_IN_QUERY.search(query):
+        raise RequestRefused(Reason.QUERY_MALFORMED)
+    return CanonicalRequest(method, path, None if host is None else canonical_host(host))
+
+
+def canonical_host(raw: bytes) -> str:
+    """The lower-case host, with its port if it has one (RFC 9110 section 7.2).
+
+    Raises:
+        RequestRefused: it is no ``uri-host [":" port]``.
+    """
+    try:
+        host = raw.decode("ascii")
+    except UnicodeDecodeError:
+        raise RequestRefused(Reason.HOST_MALFORMED) from None
+    if not _HOST.fullmatch(host):
+        raise RequestRefused(Reason.HOST_MALFORMED)
+    return host.lower()

@@ -19,7 +19,7 @@ _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-
 _NOT_A_PATH_BYTE = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,;=:@/%-]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_ESCAPED_DELIMITER = re.compile("%3F|%23")
+_DELIMITER = re.compile(";|%3B|%3F|%23")
 _DOUBLE_ENCODED = re.compile(r"%25[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FIRST_PRINTABLE = 0x20
@@ -47,13 +47,13 @@ def canonical_path(raw: bytes) -> str:
 def readings(path: str) -> tuple[str, ...]:
     """How the upstream may read a canonical path; nearly always in one way, the path itself.
 
-    An upstream that decodes and then parses again cuts the path at an escaped ``?`` or ``#``. A
-    rule has to admit every reading, and every reading's privileges are required.
+    An upstream that decodes and then parses again cuts the path at an escaped ``?`` or ``#``, or at
+    the one of them that it knows. A rule has to admit every reading, and every reading's privileges
+    are required.
     """
     if "%" not in path:
         return (path,)
-    cut = _ESCAPED_DELIMITER.split(path, maxsplit=1)[0]
-    return (path,) if cut == path else (path, cut)
+    return tuple(dict.fromkeys((path, path.split("%3F", 1)[0], path.split("%23", 1)[0])))
 
 
 def _require_path_bytes(raw: bytes) -> None:
@@ -95,10 +95,10 @@ def _require_one_reading(path: str) -> None:
 
 
 def _require_plain_segments(path: str) -> None:
-    segments = path.replace("%3B", ";").split("/")[1:]
-    if "" in segments[:-1]:
+    # "..;x" is "..", and ";x" is nothing, to servers that cut path parameters off before they resolve.
+    segments = path.split("/")[1:]
+    if any(segment.startswith(("%3B", ";")) or not segment for segment in segments[:-1]):
         raise RequestRefused(Reason.PATH_EMPTY_SEGMENT)
-    for segment in segments:
-        # "..;x" is ".." to servers that cut path parameters off before they resolve dots.
-        if segment.split(";", 1)[0] in {".", ".."}:
-            raise RequestRefused(Reason.PATH_DOT_SEGMENT)
+    # "..%3Fx" is ".." to servers that decode before they cut the query off.
+    if any(_DELIMITER.split(segment, 1)[0] in {".", ".."} for segment in segments):
+        raise RequestRefused(Reason.PATH_DOT_SEGMENT)

@@ -30,9 +30,13 @@ HOP_BY_HOP = frozenset(
 
 # A client that nominates one of these in Connection would take from the upstream what it needs to
 # read the message (RFC 9110 section 7.6.1: a sender MUST NOT list such fields); the wish is ignored.
-_NEVER_NOMINATED = frozenset({b"content-length", b"content-type", b"content-encoding", b"host"})
+# The last two are hop-by-hop by themselves, and the server and the proxy see to them.
+_NEVER_NOMINATED = frozenset(
+    {b"content-length", b"content-type", b"content-encoding", b"host", b"transfer-encoding", b"upgrade"}
+)
 
 IDENTITY_PREFIX = b"x-scopegate-"
+_IDENTITY_PREFIXES = (IDENTITY_PREFIX, b"impersonate-", b"ssl-client-", b"x-authentik-", b"x-ssl-client-")
 KEY_ID = b"x-scopegate-key-id"
 TENANT = b"x-scopegate-tenant"
 USER = b"x-scopegate-user"
@@ -46,6 +50,7 @@ _FOREIGN_IDENTITY = frozenset(
         b"x-auth-request-groups",
         b"x-auth-request-preferred-username",
         b"x-auth-request-user",
+        b"x-auth-user",
         b"x-authenticated-userid",
         b"x-consumer-custom-id",
         b"x-consumer-id",
@@ -67,6 +72,7 @@ _FOREIGN_IDENTITY = frozenset(
 _REWRITES = frozenset(
     {
         b"forwarded",
+        b"x-client-ip",
         b"x-envoy-original-path",
         b"x-forwarded-client-cert",
         b"x-forwarded-for",
@@ -86,7 +92,9 @@ _REWRITES = frozenset(
         b"x-original-method",
         b"x-original-uri",
         b"x-original-url",
+        b"x-override-url",
         b"x-real-ip",
+        b"x-request-uri",
         b"x-rewrite-url",
     }
 )
@@ -111,7 +119,7 @@ def end_to_end(headers: Iterable[Field]) -> list[Field]:
     """`headers` without hop-by-hop fields and without those that ``Connection`` nominates."""
     fields = list(headers)
     dropped = HOP_BY_HOP | nominated_by_connection(fields)
-    return [field for field in fields if field[0] not in dropped]
+    return [field for field in fields if field[0].replace(b"_", b"-") not in dropped]
 
 
 def admitted(headers: Iterable[Field], *, credentials: frozenset[bytes]) -> list[Field]:
@@ -125,6 +133,7 @@ def admitted(headers: Iterable[Field], *, credentials: frozenset[bytes]) -> list
     """
     fields = list(headers)
     nominated = nominated_by_connection(fields)
+    credentials = frozenset(name.replace(b"_", b"-") for name in credentials)
     kept = []
     for field in fields:
         name = field[0]
@@ -134,7 +143,7 @@ def admitted(headers: Iterable[Field], *, credentials: frozenset[bytes]) -> list
             name in credentials
             or name in _ALWAYS_DROPPED
             or name in nominated
-            or name.startswith(IDENTITY_PREFIX)
+            or name.startswith(_IDENTITY_PREFIXES)
             or name == b"connection"
         ):
             continue

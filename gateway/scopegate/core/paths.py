@@ -19,6 +19,7 @@ _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-
 _NOT_A_PATH_BYTE = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,;=:@/%-]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_PATH_PARAMETERS = (re.compile(";[^/]*"), re.compile("(?:;|%3B)[^/]*"))
 _DELIMITER = re.compile(";|%3B|%3F|%23")
 _DOUBLE_ENCODED = re.compile(r"%25[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -48,12 +49,16 @@ def readings(path: str) -> tuple[str, ...]:
     """How the upstream may read a canonical path; nearly always in one way, the path itself.
 
     An upstream that decodes and then parses again cuts the path at an escaped ``?`` or ``#``, or at
-    the one of them that it knows. A rule has to admit every reading, and every reading's privileges
-    are required.
+    the one of them that it knows; Java's servers cut ``;parameters`` off each segment. A rule has
+    to admit every reading, and every reading's privileges are required: so ``/a/*.css`` does not
+    open ``/a/admin;.css``.
     """
-    if "%" not in path:
+    if "%" not in path and ";" not in path:
         return (path,)
-    return tuple(dict.fromkeys((path, path.split("%3F", 1)[0], path.split("%23", 1)[0])))
+    cuts = (path, path.split("%3F", 1)[0], path.split("%23", 1)[0])
+    return tuple(
+        dict.fromkeys([*cuts, *(parameter.sub("", cut) for parameter in _PATH_PARAMETERS for cut in cuts)])
+    )
 
 
 def _require_path_bytes(raw: bytes) -> None:

@@ -8,6 +8,7 @@ path, whatever the pattern.
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -20,12 +21,12 @@ from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import canonical_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_PATTERN_LENGTH = 2_048
 MAX_STARS = 16
 
-_FULL_URL = re.compile(r"(https?)://([^/]*)(.*)", re.IGNORECASE)
+_FULL_URL = re.compile(r"(https?)://([^/]*)(.*)", re.IGNORECASE | re.ASCII)
 _STARS = re.compile(r"\*+")
 _SET_MEMORY = 64 << 20
 
@@ -86,6 +87,45 @@ class UrlPattern:
     def matches(self, *, path: str, host: str | None) -> bool:
         """Whether this one pattern admits a canonical path (and host)."""
         return bool(PatternSet([self]).matching(path=path, host=host))
+
+
+def common_path(one: str, other: str) -> str | None:
+    """A path that two path patterns both match, or None if there is none.
+
+    The wildcards stand for as little as they can, so the path shows what the patterns share and
+    not more. Takes time in proportion to the product of the lengths.
+    """
+    # Breadth-first over (position in one, position in other): steps that write nothing first.
+    start = (0, 0)
+    reached: dict[tuple[int, int], str] = {start: ""}
+    frontier = deque([start])
+    while frontier:
+        i, j = position = frontier.popleft()
+        path = reached[position]
+        if i == len(one) and j == len(other):
+            return path
+        for following, written in _steps(one, i, other, j):
+            if following not in reached:
+                reached[following] = path + written
+                if written:
+                    frontier.append(following)
+                else:
+                    frontier.appendleft(following)
+    return None
+
+
+def _steps(one: str, i: int, other: str, j: int) -> Iterator[tuple[tuple[int, int], str]]:
+    a, b = one[i : i + 1], other[j : j + 1]
+    if a == "*":
+        yield (i + 1, j), ""
+    if b == "*":
+        yield (i, j + 1), ""
+    if a == "*" and b not in {"*", ""}:
+        yield (i, j + 1), b
+    elif b == "*" and a not in {"*", ""}:
+        yield (i + 1, j), a
+    elif a and a == b and a != "*":
+        yield (i + 1, j + 1), a
 
 
 class PatternSet:
@@ -177,7 +217,7 @@ def _canonical_pattern_path(text: str, path: str) -> str:
     try:
         raw = path.encode("ascii")
     except UnicodeEncodeError:
-        encoded = quote(path, safe="/%!$&'()*+,;=:@~")
+        encoded = quote(path, safe="/%!$&'()*+,;=:@~", errors="replace")
         raise _invalid(text, "has characters outside ASCII", f"Write it percent-encoded: {encoded}") from None
     try:
         return canonical_path(raw)

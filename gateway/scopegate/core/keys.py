@@ -13,7 +13,7 @@ import hmac
 import re
 import zlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -180,6 +180,13 @@ class KeyRecord:
                 "expires_at",
                 "The expiry has no time zone.",
                 hint="Write it as 2027-03-31T23:59+02:00.",
+            )
+        if self.expires_at is not None and self.expires_at.year >= MAXYEAR:
+            # datetime could not hold the deletion seven days after it.
+            raise InvalidInput(
+                "expires_at",
+                f"The expiry is not before the year {MAXYEAR}.",
+                hint="Leave it out for a key that never expires.",
             )
         if self.type is KeyType.DESKTOP:
             if self.expires_at is not None:

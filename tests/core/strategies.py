@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 from hypothesis import strategies as st
 
-from scopegate.core.keys import BASE62
+from scopegate.core.catalogue import Endpoint
+from scopegate.core.keys import BASE62, Rule
+from scopegate.core.principal import Principal, Privileges, User, resolve
+from scopegate.core.request import CanonicalRequest
 
 UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 SUB_DELIMS = "!$&'()*+,;="
@@ -81,3 +87,55 @@ def header_fields() -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
         st.binary(max_size=4),
     )
     return st.lists(st.tuples(st.sampled_from(names), values), max_size=10)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """One user and what the directory says of roles and groups."""
+
+    user: User
+    roles: dict[str, Privileges]
+    groups: dict[str, frozenset[str]]
+
+    @property
+    def principal(self) -> Principal:
+        return resolve(self.user, roles=self.roles, groups=self.groups)
+
+    def with_user(self, **changes: Any) -> Directory:
+        return replace(self, user=replace(self.user, **changes))
+
+
+def _subsets(of: str) -> st.SearchStrategy[frozenset[str]]:
+    return st.frozensets(st.sampled_from(of), max_size=len(of))
+
+
+def directories() -> st.SearchStrategy[Directory]:
+    """Roles A B C and groups X Y Z, some of them undefined, over the privileges p q r."""
+    users = st.builds(
+        User,
+        id=st.just("kim"),
+        name=st.just("Kim"),
+        active=st.sampled_from((True, True, True, False)),
+        roles=_subsets("ABC"),
+        groups=_subsets("XYZ"),
+    )
+    return st.builds(
+        Directory,
+        user=users,
+        roles=st.dictionaries(st.sampled_from("ABC"), _subsets("pqr")),
+        groups=st.dictionaries(st.sampled_from("XYZ"), _subsets("ABC")),
+    )
+
+
+def requests() -> st.SearchStrategy[CanonicalRequest]:
+    methods = st.sampled_from(("GET", "GET", "HEAD", "POST", "DELETE"))
+    return st.builds(CanonicalRequest, methods, small_paths(), small_hosts())
+
+
+def rules() -> st.SearchStrategy[Rule]:
+    return st.builds(Rule, st.sampled_from(("GET", "GET", "POST", "DELETE")), small_patterns())
+
+
+def endpoints() -> st.SearchStrategy[Endpoint]:
+    methods = st.frozensets(st.sampled_from(("GET", "HEAD", "POST", "*")), min_size=1, max_size=3)
+    return st.builds(Endpoint, methods, small_patterns(), _subsets("pqr"))

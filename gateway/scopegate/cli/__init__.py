@@ -1,5 +1,49 @@
-"""The command line."""
+"""The command line; every command is a thin shell around ``scopegate.commands``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from scopegate.cli.demo import demo
+from scopegate.cli.explain import explain
+from scopegate.cli.flag import flag_group
+from scopegate.cli.invocation import Invocation
+from scopegate.cli.key import key_group
+from scopegate.cli.output import Exit, report
+from scopegate.cli.policies import apply
+from scopegate.cli.serve import serve
+from scopegate.cli.user import user_group
+from scopegate.core.errors import ScopegateError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="scopegate", message="scopegate %(version)s")
+def cli() -> None:
+    """An API-key gateway: a key opens only its URLs and methods, while it is valid, for its user."""
+
+
+for command in (serve, demo, key_group, explain, apply, user_group, flag_group):
+    cli.add_command(command)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line and exit with the code that the outcome has."""
+    invocation = Invocation()
+    try:
+        sys.exit(cli.main(standalone_mode=False, obj=invocation) or Exit.OK)
+    except ScopegateError as error:
+        sys.exit(report(error, invocation))
+    except click.Abort:
+        sys.exit(Exit.INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(Exit.USAGE)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has what it wanted; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.OK)

@@ -93,7 +93,7 @@ def decide(
         return Decision(Reason.KEY_UNKNOWN)
     record = scope.record
     # The first check on purpose: what state the key is in is told to its holder only.
-    if not hmac.compare_digest(digest, record.digest):
+    if not proves_secret(record, digest):
         return Decision(Reason.KEY_SECRET_WRONG)
     refused = _REFUSED_STATES.get(state(record, now))
     if refused is not None:
@@ -107,6 +107,11 @@ def decide(
     if record.user is None:
         return Decision(Reason.ALLOWED, record, rule)
     return _decide_for_user(request, record, rule, principal, catalogue)
+
+
+def proves_secret(record: KeyRecord, digest: str) -> bool:
+    """Whether `digest` is that of the key, compared in constant time."""
+    return hmac.compare_digest(digest, record.digest)
 
 
 def _decide_for_user(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Privileges = frozenset[str]
 NO_PRIVILEGES: Privileges = frozenset()
+
+# The id goes to the upstream in a header field, so it is visible ASCII (RFC 9110 section 5.5).
+_USER_ID = re.compile(r"[!-~]{1,200}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +29,14 @@ class User:
     active: bool = True
     groups: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not _USER_ID.fullmatch(self.id):
+            raise InvalidInput(
+                "id",
+                f"{self.id!r} cannot be a user's id.",
+                hint="Use 1 to 200 visible ASCII characters without spaces.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scopegate.core.paths import canonical_path
 from scopegate.core.reasons import Reason, RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scopegate.core.headers import Field
 
 # RFC 9110 section 9.3 and RFC 5789. CONNECT makes a tunnel and TRACE echoes the key, so both are
 # refused; an unknown method is refused because nobody can say what it does. Tokens are
@@ -15,6 +21,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 # RFC 3986 section 3.2.2, without escapes, which no DNS name needs.
 _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_VERSIONS_WITHOUT_HOST = frozenset({"1.0", "1"})
 _NOT_IN_QUERY = re.compile(rb"[\x00-\x20\x7f-\xff#]")
 
 
@@ -61,3 +68,17 @@ def canonical_host(raw: bytes) -> str:
     if not _HOST.fullmatch(host):
         raise RequestRefused(Reason.HOST_MALFORMED)
     return host.lower()
+
+
+def host_field(headers: Iterable[Field], *, http_version: str) -> bytes | None:
+    """The one ``Host`` of a request; None for an HTTP/1.0 request that has none.
+
+    Raises:
+        RequestRefused: there are several, or none where one is due (RFC 9112 section 3.2).
+    """
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) == 1:
+        return hosts[0].strip(b" \t")
+    if not hosts and http_version in _VERSIONS_WITHOUT_HOST:
+        return None
+    raise RequestRefused(Reason.HOST_MALFORMED)

@@ -1,0 +1,1 @@
+"""The control plane: for operators and administrators, on a listener of its own."""

@@ -1,0 +1,110 @@
+"""One run of the command line: which instance is meant, and in which form the answer is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from scopegate import settings as configuration
+from scopegate.commands import Commands
+from scopegate.store import Store
+from scopegate.store.embedded import EmbeddedStore, is_running, socket_url
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from scopegate.settings import Settings
+
+T = TypeVar("T")
+
+_TABLE = "table"
+_JSON = "json"
+
+
+@dataclass
+class Invocation:
+    """What the options say that all commands have."""
+
+    output: str = _TABLE
+    redis_url: str | None = None
+    data_dir: Path | None = None
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether a program reads the answers."""
+        return self.output == _JSON
+
+    def run(self, action: Callable[[Commands], Awaitable[T]]) -> T:
+        """Run one operation on the instance that the options, or the settings, name."""
+        settings = configuration.load(redis_url=self.redis_url, data_dir=self.data_dir)
+        with _store_url(settings) as url:
+            return asyncio.run(operate(action, url, settings))
+
+
+async def operate(action: Callable[[Commands], Awaitable[T]], url: str, settings: Settings) -> T:
+    """Run one operation on the store at `url`."""
+    store = Store.at(url)
+    try:
+        commands = Commands(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
+        return await action(commands)
+    finally:
+        await store.aclose()
+
+
+def on_instance(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Make `command` one that works on an instance: its first argument is the Invocation.
+
+    The common options are kept there, where a failure before or after the command finds them too.
+    """
+    for option in (
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice((_TABLE, _JSON)),
+            default=_TABLE,
+            show_default=True,
+            envvar="SCOPEGATE_FORMAT",
+            is_eager=True,
+            expose_value=False,
+            callback=_remember,
+            help="The form of the answer.",
+        ),
+        click.option(
+            "--data-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            expose_value=False,
+            callback=_remember,
+            help="Data directory of the embedded store.  [env: SCOPEGATE_DATA_DIR]",
+        ),
+        click.option(
+            "--redis-url",
+            metavar="URL",
+            expose_value=False,
+            callback=_remember,
+            help="Redis or Valkey in place of the embedded store.  [env: SCOPEGATE_REDIS_URL]",
+        ),
+    ):
+        command = option(command)
+    return click.pass_obj(command)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    if parameter.name is not None:
+        setattr(context.obj, parameter.name, value)
+
+
+@contextmanager
+def _store_url(settings: Settings) -> Iterator[str]:
+    if settings.redis_url is not None:
+        yield settings.redis_url.get_secret_value()
+    elif is_running(settings.data_dir):
+        yield socket_url(settings.data_dir)
+    else:
+        # Nobody serves from this directory now: the command starts its store for itself.
+        with EmbeddedStore(settings.data_dir) as embedded:
+            yield embedded.url

@@ -1,0 +1,117 @@
+"""How the command line speaks: data on stdout, everything else on stderr, one meaning per exit code."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import click
+
+from scopegate.core.errors import (
+    ConfigurationError,
+    Conflict,
+    FeatureDisabled,
+    InvalidInput,
+    NotFound,
+    ScopegateError,
+    StoreUnavailable,
+)
+from scopegate.policyfiles import PolicyFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scopegate.cli.invocation import Invocation
+
+
+class Exit(IntEnum):
+    """What a command's end means."""
+
+    OK = 0
+    NEGATIVE = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    FORBIDDEN = 4
+    CONFLICT = 5
+    INVALID = 6
+    UNAVAILABLE = 7
+    INTERRUPTED = 130
+
+
+_EXITS: tuple[tuple[type[ScopegateError], Exit], ...] = (
+    (ConfigurationError, Exit.USAGE),
+    (NotFound, Exit.NOT_FOUND),
+    (FeatureDisabled, Exit.FORBIDDEN),
+    (Conflict, Exit.CONFLICT),
+    (InvalidInput, Exit.INVALID),
+    (PolicyFileError, Exit.INVALID),
+    (StoreUnavailable, Exit.UNAVAILABLE),
+)
+
+
+def print_json(value: object) -> None:
+    """Print `value` for programs."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under `head` in columns that are as wide as their widest cell."""
+    cells = [tuple(head), *(tuple(_one_line(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line."""
+    width = max(len(name) for name, _ in fields)
+    for name, value in fields:
+        click.echo(f"{name.ljust(width)}  {_one_line(value)}")
+
+
+def note(text: str) -> None:
+    """Tell a person something that is not data."""
+    click.echo(text, err=True)
+
+
+def report(error: ScopegateError, invocation: Invocation) -> Exit:
+    """Say what went wrong, on stderr, and which exit code that is."""
+    if invocation.wants_json:
+        click.echo(json.dumps(_problem(error)), err=True)
+    else:
+        note(f"error: {_where(error)}{error.message}")
+        if error.hint:
+            note(f"hint: {error.hint}")
+    return next((code for kind, code in _EXITS if isinstance(error, kind)), Exit.NEGATIVE)
+
+
+def _where(error: ScopegateError) -> str:
+    if isinstance(error, ConfigurationError):
+        flag = error.setting.replace("_", "-")
+        return f"{error.setting} (--{flag}, SCOPEGATE_{error.setting.upper()}): "
+    return ""
+
+
+def _problem(error: ScopegateError) -> dict[str, str]:
+    problem = {
+        "type": f"urn:scopegate:problem:{error.code}",
+        "title": error.code.replace("_", " ").capitalize(),
+        "detail": error.message,
+        "code": error.code,
+    }
+    if error.hint:
+        problem["hint"] = error.hint
+    if isinstance(error, InvalidInput):
+        problem["field"] = error.field
+    if isinstance(error, ConfigurationError):
+        problem["setting"] = error.setting
+    return problem
+
+
+def _one_line(text: str) -> str:
+    # What is stored was written by many; a cell must not move the cursor of who reads it.
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

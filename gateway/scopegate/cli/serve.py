@@ -1,0 +1,50 @@
+"""``scopegate serve``: the gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scopegate import settings as configuration
+from scopegate.cli.output import note
+
+if TYPE_CHECKING:
+    from scopegate.settings import Settings
+
+
+@click.command("serve")
+@click.option("--upstream", metavar="URL", help="The API to protect.  [env: SCOPEGATE_UPSTREAM]")
+@click.option(
+    "--listen", metavar="HOST:PORT", help="The data plane [127.0.0.1:8080].  [env: SCOPEGATE_LISTEN]"
+)
+@click.option(
+    "--admin-listen",
+    metavar="HOST:PORT",
+    help="The control plane [127.0.0.1:8081].  [env: SCOPEGATE_ADMIN_LISTEN]",
+)
+@click.option("--workers", type=int, help="Processes of the data plane [1].  [env: SCOPEGATE_WORKERS]")
+@click.option("--redis-url", metavar="URL", help="Redis or Valkey.  [env: SCOPEGATE_REDIS_URL]")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the embedded Valkey keeps its data, without --redis-url.  [env: SCOPEGATE_DATA_DIR]",
+)
+def serve(**flags: Any) -> None:  # noqa: ANN401 -- the settings model validates them
+    """Run the gateway in front of an API.
+
+    Every option is also an environment variable, SCOPEGATE_<OPTION>, or a line of the YAML file
+    that SCOPEGATE_CONFIG names.
+    """
+    settings = configuration.load(**flags)
+    # The servers are imported by those commands alone that run one.
+    from scopegate import serving  # noqa: PLC0415
+
+    serving.serve(settings, prepare=lambda _in_force: None, ready=lambda: _announce(settings))
+
+
+def _announce(settings: Settings) -> None:
+    store = "Redis" if settings.redis_url else f"an embedded Valkey in {settings.data_dir}"
+    note(f"Scopegate listens on {settings.listen.url} and forwards to {settings.upstream}.")
+    note(f"Keys are in {store}. Health: {settings.admin_listen.url}/readyz. Ctrl-C stops it.")

@@ -1,0 +1,309 @@
+"""What administrators can do, one operation a method, with no transport in sight."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from scopegate.core import keys
+from scopegate.core.changes import Change, plan
+from scopegate.core.decision import Decision, Scope, decide
+from scopegate.core.errors import Conflict, InvalidInput, NotFound
+from scopegate.core.explanation import Step, explain
+from scopegate.core.keys import KeyRecord, KeyType, Rule
+from scopegate.core.preview import Gap, gaps
+from scopegate.core.reasons import RequestRefused
+from scopegate.core.request import CanonicalRequest, canonicalize
+from scopegate.core.tenants import SCOPED_API
+from scopegate.enforcer import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from scopegate.core.policies import Policies
+    from scopegate.core.principal import Principal, User
+    from scopegate.store import Store
+
+_MINTING_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key that was just created. ``secret`` is its text; nobody can read it again later."""
+
+    record: KeyRecord
+    secret: str = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a key opens a request, or not."""
+
+    decision: Decision
+    request: CanonicalRequest | None
+    steps: tuple[Step, ...]
+
+
+class Commands:
+    """The operations on one tenant.
+
+    Args:
+        store: where everything is kept.
+        key_prefix: what the text of new keys begins with.
+        pepper: the HMAC key under which digests are made, if any.
+        clock: tells the present moment.
+        choose: picks a character at random.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        key_prefix: str = keys.DEFAULT_PREFIX,
+        pepper: bytes | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        choose: Callable[[str], str] = secrets.choice,
+    ) -> None:
+        self._store = store
+        self._key_prefix = key_prefix
+        self._pepper = pepper
+        self._clock = clock
+        self._choose = choose
+
+    def now(self) -> datetime:
+        """The moment that states are told for."""
+        return self._clock()
+
+    # Keys
+
+    async def create_key(
+        self,
+        *,
+        key_type: KeyType,
+        description: str,
+        expires_at: datetime | None = None,
+        user: str | None = None,
+        rules: tuple[Rule, ...] = (),
+    ) -> IssuedKey:
+        """Create a key, enabled and ready for use at once (D1).
+
+        Raises:
+            InvalidInput: a field breaks a rule of its type, or the user could not use a rule (D10).
+            NotFound: there is no such user.
+            FeatureDisabled: it is a custom key and Scoped API is off (D4).
+            KeyLimitReached: the tenant has as many keys as it may have (D2).
+        """
+        now = self._clock()
+        warnings: tuple[str, ...] = ()
+        for _ in range(_MINTING_ATTEMPTS):
+            key = keys.mint(self._store.tenant.tag, self._choose, prefix=self._key_prefix)
+            record = KeyRecord(
+                id=key.id,
+                tenant=self._store.tenant.id,
+                type=key_type,
+                digest=keys.digest(key, pepper=self._pepper),
+                description=description,
+                created_at=now,
+                expires_at=expires_at,
+                user=user,
+                rules=rules,
+            )
+            keys.require_creatable(record, now)
+            warnings = await self._require_usable(record)
+            try:
+                await self._store.keys.create(record, now=now)
+            except Conflict as conflict:
+                if conflict.code != Conflict.code:
+                    raise
+            else:
+                return IssuedKey(record, key.text, warnings)
+        raise Conflict("No free key id was found.", hint="Try again.")
+
+    async def list_keys(self) -> list[KeyRecord]:
+        """Every key that counts, newest first."""
+        return await self._store.keys.all(now=self._clock())
+
+    async def find_key(self, reference: str) -> KeyRecord:
+        """The key with this id, or with an id that alone begins like this.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: there are several.
+        """
+        if len(reference) == keys.ID_LENGTH:
+            return await self._store.keys.get(reference)
+        found = [record for record in await self.list_keys() if record.id.startswith(reference)]
+        if len(found) > 1:
+            raise InvalidInput(
+                "id",
+                f"{len(found)} keys begin with {reference!r}: {', '.join(record.id for record in found)}.",
+                hint="Give more characters.",
+            )
+        if not found:
+            raise NotFound(f"There is no key {reference!r}.", hint="List the keys with: scopegate key list")
+        return found[0]
+
+    async def set_enabled(self, key_id: str, *, enabled: bool) -> KeyRecord:
+        """Enable or disable a key; requests see it at once."""
+        return await self._store.keys.change(key_id, lambda record: replace(record, enabled=enabled))
+
+    async def extend_key(self, key_id: str, expires_at: datetime | None) -> KeyRecord:
+        """Give a key another expiry, also one that expired less than seven days ago.
+
+        Raises:
+            InvalidInput: the expiry is not in the future, or the key is of a type that has none.
+        """
+        keys.require_future_expiry(expires_at, self._clock())
+        return await self._store.keys.change(key_id, lambda record: replace(record, expires_at=expires_at))
+
+    async def delete_key(self, key_id: str) -> None:
+        """Delete a key for good; requests see it at once."""
+        await self._store.keys.delete(key_id)
+
+    async def explain(self, key_id: str, method: str, url: str) -> Explanation:
+        """Why the key opens, or does not open, a request made now; the enforcement's own decision.
+
+        Args:
+            key_id: the id of the key; its secret is taken as proved.
+            method: the request's method.
+            url: a path or a full URL, as a client would send it.
+        """
+        record = await self._store.keys.get(key_id)
+        try:
+            request = _request(method, url)
+        except RequestRefused as refused:
+            decision = Decision(refused.reason)
+            return Explanation(decision, None, explain(decision, None))
+        principal, catalogue = (
+            (None, (await self._store.policies.get()).catalogue())
+            if record.user is None
+            else await self._store.access.of_user(self._store.tenant.tag, record.user)
+        )
+        decision = decide(
+            request,
+            digest=record.digest,
+            scope=Scope(record),
+            principal=principal,
+            catalogue=catalogue,
+            now=self._clock(),
+        )
+        return Explanation(decision, request, explain(decision, request))
+
+    async def _require_usable(self, record: KeyRecord) -> tuple[str, ...]:
+        if record.user is None:
+            return ()
+        principal, catalogue = await self._store.access.of_user(self._store.tenant.tag, record.user)
+        if principal is None:
+            raise InvalidInput(
+                "user",
+                f"There is no user {record.user!r}.",
+                hint="List the users with: scopegate user list",
+                code="user_not_found",
+            )
+        found = gaps(record.rules, principal, catalogue)
+        useless = [gap for gap in found if gap.useless]
+        if useless:
+            raise _useless(useless, record.user)
+        return tuple(gap.sentence for gap in found)
+
+    # Users
+
+    async def list_users(self) -> list[User]:
+        """Every user, by id."""
+        return await self._store.users.all()
+
+    async def show_user(self, user_id: str) -> tuple[User, Principal]:
+        """A user and the privileges held now.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        user = await self._store.users.get(user_id)
+        return user, (await self._store.policies.get()).principal(user)
+
+    async def put_users(self, users: list[User]) -> None:
+        """Store users; an id that is known is replaced."""
+        await self._store.users.put(users)
+
+    async def add_role(self, user_id: str, role: str) -> User:
+        """Give a user a role.
+
+        Raises:
+            NotFound: there is no such user, or no such role.
+        """
+        if role not in (await self._store.policies.get()).roles:
+            raise NotFound(f"There is no role {role!r}.", hint="Define it in policies/roles.yaml and apply.")
+        return await self._store.users.change(user_id, lambda user: replace(user, roles=user.roles | {role}))
+
+    async def remove_role(self, user_id: str, role: str) -> User:
+        """Take a role from a user; requests see it at once.
+
+        Raises:
+            NotFound: there is no such user, or the user does not hold the role directly.
+        """
+
+        def without(user: User) -> User:
+            if role not in user.roles:
+                raise NotFound(
+                    f"{user_id!r} does not hold the role {role!r} directly.",
+                    hint=f"See what is held with: scopegate user show {user_id}",
+                )
+            return replace(user, roles=user.roles - {role})
+
+        return await self._store.users.change(user_id, without)
+
+    async def set_active(self, user_id: str, *, active: bool) -> User:
+        """Activate or deactivate a user, whose keys stop at once."""
+        return await self._store.users.change(user_id, lambda user: replace(user, active=active))
+
+    # Policies and flags
+
+    async def plan_policies(self, desired: Policies) -> tuple[Change, ...]:
+        """What applying `desired` would change."""
+        return plan(await self._store.policies.get(), desired)
+
+    async def apply_policies(self, desired: Policies) -> tuple[Change, ...]:
+        """Put `desired` into force in one step, and say what that changed."""
+        changes = await self.plan_policies(desired)
+        if changes:
+            await self._store.policies.put(desired)
+        return changes
+
+    async def scoped_api(self) -> bool:
+        """Whether custom keys can be created (D4)."""
+        return await self._store.policies.flag(SCOPED_API)
+
+    async def set_scoped_api(self, *, on: bool) -> None:
+        """Turn the creation of custom keys on or off; keys that exist keep working."""
+        await self._store.policies.set_flag(SCOPED_API, on=on)
+
+
+def _request(method: str, url: str) -> CanonicalRequest:
+    if url.startswith("/"):
+        target, host = url, None
+    else:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise InvalidInput(
+                "url", f"{url!r} is not a URL.", hint="Start with / or https://host/.", code="url_invalid"
+            )
+        host = parts.netloc.encode("utf-8")
+        target = url.split(parts.netloc, 1)[1] or "/"
+    path, _, query = target.partition("?")
+    return canonicalize(method, path.encode("utf-8"), query=query.encode("utf-8"), host=host)
+
+
+def _useless(found: list[Gap], user: str) -> InvalidInput:
+    missing = sorted({privilege for gap in found for privilege in gap.missing})
+    return InvalidInput(
+        "rules",
+        " ".join(gap.sentence for gap in found),
+        hint=f"Give {user} the missing privileges ({', '.join(missing)}), or remove the rows."
+        if missing
+        else "Add the endpoints to the catalogue, or remove the rows.",
+        code="privileges_missing",
+    )

@@ -1,0 +1,54 @@
+"""Where a request carries its key, and that it carries exactly one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scopegate.core.reasons import Reason, RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scopegate.core.headers import Field
+
+DEFAULT_KEY_HEADER = b"x-api-key"
+_AUTHORIZATION = b"authorization"
+_BEARER = b"bearer "
+_WHITESPACE = b" \t"  # RFC 9110 section 5.6.3; bytes.strip() without it would eat more
+
+
+def presented_key(headers: Iterable[Field], *, key_header: bytes = DEFAULT_KEY_HEADER) -> str:
+    """The text that the request presents as its key, not yet looked at.
+
+    It stands in `key_header` or in ``Authorization: Bearer`` (RFC 6750 section 2.1), never in the
+    query, which ends up in logs and histories.
+
+    Raises:
+        RequestRefused: no key, or more than one field that could hold it. Which of two keys counts
+            would be for each reader of the request to guess, so neither does.
+    """
+    found: list[bytes] = []
+    for name, value in headers:
+        if name == key_header:
+            found.append(value.strip(_WHITESPACE))
+        elif name == _AUTHORIZATION and value.lstrip(_WHITESPACE)[:7].lower() == _BEARER:
+            found.append(value.strip(_WHITESPACE)[7:].strip(_WHITESPACE))
+    if not found:
+        raise RequestRefused(Reason.KEY_MISSING)
+    if len(found) > 1:
+        raise RequestRefused(Reason.KEY_AMBIGUOUS)
+    return found[0].decode("latin-1")
+
+
+def credential_fields(
+    headers: Iterable[Field], *, key_header: bytes = DEFAULT_KEY_HEADER
+) -> frozenset[bytes]:
+    """The names of the fields that must not reach the application, for they may hold a key.
+
+    An ``Authorization`` of another scheme than Bearer is the application's own and stays.
+    """
+    bearer = any(
+        name == _AUTHORIZATION and value.lstrip(_WHITESPACE)[:6].lower() == _BEARER.strip()
+        for name, value in headers
+    )
+    return frozenset({key_header, _AUTHORIZATION} if bearer else {key_header})

@@ -1,0 +1,201 @@
+"""AuthorizationMiddleware: puts the decision in front of any ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from scopegate.core import headers as fields
+from scopegate.core.credentials import DEFAULT_KEY_HEADER, credential_fields
+from scopegate.core.decision import Decision
+from scopegate.core.errors import ConfigurationError
+from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
+from scopegate.core.reasons import Reason
+from scopegate.enforcer import Enforcer, Verdict
+from scopegate.problems import Problem, refusal, send_problem
+from scopegate.requestid import new_request_id
+from scopegate.store import Store
+from scopegate.store.embedded import EmbeddedStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scopegate.asgi import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("scopegate")
+
+_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
+
+
+class AuthorizationMiddleware:
+    """An ASGI application that lets through to `app` only what the caller's key opens.
+
+    HTTP requests and WebSocket handshakes are judged alike; a refusal is answered here and `app`
+    never hears of it. For an allowed request, ``scope["state"]["scopegate"]`` holds the Decision,
+    and the application gets ``X-Scopegate-Key-Id``, ``-Tenant`` and ``-User`` in place of the key.
+
+    Args:
+        app: the application to protect.
+        redis_url: where the keys are, ``redis://``, ``rediss://`` or ``unix://``.
+        data_dir: instead of `redis_url`, the data directory of an embedded store, which is started
+            if it does not run. Only one process can own it: with several workers use `redis_url`.
+        key_prefix: what the text of keys begins with.
+        key_header: the header field that holds the key, beside ``Authorization: Bearer``.
+        pepper: the HMAC key under which the digests of keys were made, if any.
+
+    Raises:
+        ConfigurationError: neither or both of `redis_url` and `data_dir`, or a URL that is none.
+        InvalidInput: a prefix that keys cannot begin with.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        redis_url: str | None = None,
+        data_dir: Path | None = None,
+        key_prefix: str = DEFAULT_PREFIX,
+        key_header: str = DEFAULT_KEY_HEADER.decode(),
+        pepper: bytes | None = None,
+    ) -> None:
+        if (redis_url is None) == (data_dir is None):
+            raise ConfigurationError(
+                "redis_url",
+                "AuthorizationMiddleware needs to know where the keys are.",
+                hint="Give redis_url='redis://...' or data_dir=Path(...), one of them.",
+            )
+        self.app = app
+        self._embedded = None if data_dir is None else EmbeddedStore(data_dir)
+        self._url = redis_url or (self._embedded.url if self._embedded else "")
+        self._key_prefix = require_prefix(key_prefix)
+        self._key_header = key_header.lower().encode("ascii")
+        self._pepper = pepper
+        self._store = Store.at(self._url)
+        self._enforcer = self._new_enforcer()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one connection scope, and pass it on or refuse it."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        if kind not in {"http", "websocket"}:
+            raise RuntimeError(f"Scopegate lets no {kind!r} scope through: it cannot judge it.")
+        request_id = new_request_id()
+        verdict = await self._judge(scope)
+        if verdict.decision.allowed and verdict.request is not None:
+            await self.app(self._admitted(scope, verdict, request_id), receive, send)
+        else:
+            await _refuse(scope, receive, send, refusal(verdict.decision.reason), request_id)
+
+    async def _judge(self, scope: Scope) -> Verdict:
+        try:
+            if asyncio.get_running_loop() is not self._loop:
+                await self._open()
+            raw_path = _raw_path(scope)
+            if raw_path is None:
+                return Verdict(Decision(Reason.PATH_MALFORMED))
+            return await self._enforcer.judge(
+                # A WebSocket handshake is a GET (RFC 6455 section 4.1), whatever a server took for one.
+                scope["method"] if scope["type"] == "http" else "GET",
+                raw_path,
+                query=scope.get("query_string", b""),
+                headers=scope["headers"],
+                http_version=scope.get("http_version", "1.1"),
+            )
+        except Exception:
+            log.exception("refused, for the decision failed")
+            return Verdict(Decision(Reason.INTERNAL_ERROR))
+
+    def _admitted(self, scope: Scope, verdict: Verdict, request_id: str) -> Scope:
+        """The scope that the application sees: canonical path, no key, our identity headers."""
+        record = verdict.decision.record
+        request = verdict.request
+        if record is None or request is None:
+            raise RuntimeError("an allowed request has a key and one reading")
+        received = scope["headers"]
+        headers = fields.admitted(
+            received, credentials=credential_fields(received, key_header=self._key_header)
+        )
+        headers.append((fields.REQUEST_ID, request_id.encode("ascii")))
+        headers.append((fields.KEY_ID, record.id.encode("ascii")))
+        headers.append((fields.TENANT, record.tenant.encode("ascii")))
+        if record.user is not None:
+            headers.append((fields.USER, record.user.encode("ascii")))
+        return {
+            **scope,
+            "raw_path": request.path.encode("ascii"),
+            "headers": headers,
+            "state": {**scope.get("state", {}), "scopegate": verdict.decision},
+        }
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_opening() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._open()
+            return message
+
+        try:
+            await self.app(scope, receive_opening, send)
+        finally:
+            await self._close()
+
+    async def _open(self) -> None:
+        """Bind the store to the running loop; connections of another loop would be of no use."""
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.start)
+        self._store = Store.at(self._url)
+        self._enforcer = self._new_enforcer()
+        self._loop = asyncio.get_running_loop()
+
+    async def _close(self) -> None:
+        self._loop = None
+        await self._store.aclose()
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.stop)
+
+    def _new_enforcer(self) -> Enforcer:
+        return Enforcer(
+            self._store.access,
+            key_prefix=self._key_prefix,
+            key_header=self._key_header,
+            pepper=self._pepper,
+        )
+
+
+def _raw_path(scope: Scope) -> bytes | None:
+    """The path as it stood in the request line, or None where that cannot be told.
+
+    The application routes on ``path``, so a ``path`` that is not the decoded ``raw_path`` (less the
+    ``root_path`` that some frameworks cut off) is refused: it would be judged as another request.
+    """
+    path: str = scope["path"]
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:
+        # Without escapes and spaces there is only one way in which the path can have been spelled.
+        return path.encode("ascii") if path.isascii() and "%" not in path and path.isprintable() else None
+    decoded = raw.decode("latin-1")
+    if "%" in decoded:
+        decoded = unquote(decoded, errors="replace")
+    if decoded == path:
+        return raw
+    root: str = scope.get("root_path", "")
+    if root and decoded == root + path:
+        return raw
+    return None
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, problem: Problem, request_id: str) -> None:
+    if scope["type"] == "http":
+        await send_problem(send, problem, request_id)
+        return
+    await receive()  # websocket.connect
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send_problem(send, problem, request_id, kind="websocket.http.response")
+    else:
+        # The server turns a close before the handshake into 403 (ASGI: websocket.close).
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": problem.code})

@@ -1,0 +1,197 @@
+"""Runs a gateway's processes: the data plane's workers, the control plane and the embedded store."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import socket
+import time
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+from granian.server import MPServer
+from granian.server.embed import Server as EmbeddedServer
+from pydantic import SecretStr
+
+from scopegate.admin.health import ControlPlane
+from scopegate.app import create_gateway, create_proxy
+from scopegate.core.errors import ConfigurationError
+from scopegate.store import Store
+from scopegate.store.embedded import EmbeddedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from scopegate.asgi import ASGIApp
+    from scopegate.settings import Address, Settings
+
+_BACKLOG = 2048
+# The server's own lines go where all that is not data goes.
+_LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
+    },
+    "loggers": {
+        name: {"handlers": ["stderr"], "level": level, "propagate": False}
+        for name, level in (("_granian", "ERROR"), ("granian.access", "ERROR"), ("scopegate", "WARNING"))
+    },
+}
+_SHUTDOWN_TIMEOUT = 15  # seconds until a worker that does not stop is killed
+_BACKGROUND_TIMEOUT = 5.0  # seconds
+_POLL = 0.02  # seconds
+
+
+def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Callable[[], None]) -> None:
+    """Run the gateway until SIGINT or SIGTERM.
+
+    Args:
+        settings: how to run.
+        prepare: called with the settings in force once the store answers, before anything listens.
+        ready: called, in a process of its own, when the data plane takes requests.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+        StoreUnavailable: Redis does not answer, or the embedded store does not start.
+    """
+    create_proxy(settings)
+    require_free("listen", settings.listen)
+    require_free("admin_listen", settings.admin_listen)
+    with running_store(settings) as url:
+        in_force = settings.model_copy(update={"redis_url": SecretStr(url)})
+        prepare(in_force)
+        with _control_plane(in_force, url), background(_call_when_listening, settings.listen, ready):
+            _data_plane(in_force)
+
+
+@contextmanager
+def running_store(settings: Settings) -> Iterator[str]:
+    """The URL of a store that answers: the one at ``redis_url``, or the embedded one, started here.
+
+    Raises:
+        ConfigurationError: the data directory or the URL cannot be used.
+        StoreUnavailable: it does not answer.
+    """
+    with ExitStack() as stack:
+        if settings.redis_url is None:
+            url = stack.enter_context(EmbeddedStore(settings.data_dir)).url
+        else:
+            url = settings.redis_url.get_secret_value()
+        asyncio.run(_require_reachable(url))
+        yield url
+
+
+async def _require_reachable(url: str) -> None:
+    store = Store.at(url)
+    try:
+        await store.require_reachable()
+    finally:
+        await store.aclose()
+
+
+def require_free(setting: str, address: Address) -> None:
+    """Make sure that nobody listens at `address`.
+
+    The server binds with SO_REUSEPORT, so that its workers share the port; another program that
+    does the same would then silently take half of the requests.
+
+    Raises:
+        ConfigurationError: the address is in use, or is not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(resolved)
+    except OSError as error:
+        raise ConfigurationError(
+            setting,
+            f"Cannot listen on {address}: {error.strerror}.",
+            hint="Stop the program that uses the address, or choose another one.",
+        ) from error
+
+
+def _data_plane(settings: Settings) -> None:
+    server = MPServer(
+        "scopegate",
+        address=_numeric(settings.listen.host),
+        port=settings.listen.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.auto,
+        # HTTP/2 by prior knowledge would be a second surface, with rules of its own.
+        http=HTTPModes.http1,
+        backlog=_BACKLOG,
+        log_level=LogLevels.error,
+        log_dictconfig=_LOGGING,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_SHUTDOWN_TIMEOUT,
+    )
+    server.serve(target_loader=partial(create_gateway, settings), wrap_loader=False)
+
+
+def _control_plane(settings: Settings, url: str) -> AbstractContextManager[None]:
+    return background(run_in_loop, partial(ControlPlane, url), settings.admin_listen)
+
+
+@contextmanager
+def background(target: Callable[..., None], *args: object) -> Iterator[None]:
+    """Run `target` in a process of its own for as long as the context lasts."""
+    process = multiprocessing.get_context("fork").Process(target=target, args=args)
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join(_BACKGROUND_TIMEOUT)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _call_when_listening(address: Address, ready: Callable[[], None]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            with socket.create_connection(address.reachable, timeout=1.0):
+                break
+        except OSError:
+            time.sleep(_POLL)
+    ready()
+
+
+def run_in_loop(create_app: Callable[[], ASGIApp], address: Address) -> None:
+    """Serve one application until SIGTERM; for what needs no speed.
+
+    SIGINT is left to the parent process, which sends SIGTERM when the time has come.
+    """
+    asyncio.run(_serve_in_loop(create_app(), address))
+
+
+async def _serve_in_loop(app: ASGIApp, address: Address) -> None:
+    server = EmbeddedServer(
+        app,
+        address=_numeric(address.host),
+        port=address.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        log_level=LogLevels.error,
+        log_dictconfig=_LOGGING,
+    )
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, server.stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    await server.serve()
+
+
+def _numeric(host: str) -> str:
+    """`host` as an IP address, as the server wants it."""
+    resolved: Any = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+    return str(resolved)

@@ -1,0 +1,195 @@
+"""One model of all settings: command-line flags, then ``SCOPEGATE_*`` variables, then a YAML file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from scopegate.core.errors import ConfigurationError, ScopegateError
+from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+ENV_PREFIX = "SCOPEGATE_"
+CONFIG_ENV = "SCOPEGATE_CONFIG"
+SHORTEST_PEPPER = 16
+
+
+class Address(NamedTuple):
+    """Where a listener binds."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reachable(self) -> Address:
+        """The address at which a client on this machine reaches the listener."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- a look-up
+        return Address(host, self.port)
+
+    @property
+    def url(self) -> str:
+        """The reachable address as a URL."""
+        return f"http://{self.reachable}"
+
+
+def _parse_address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:  # noqa: PLR2004 -- 16 bits
+        raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    return Address(host, int(port))
+
+
+def _require_header_name(name: str) -> str:
+    if not name.replace("-", "").isalnum() or not name.isascii():
+        raise ValueError(f"{name!r} is not a header name, such as X-API-Key")
+    return name
+
+
+def _default_data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "scopegate"
+
+
+ListenAddress = Annotated[Address, BeforeValidator(_parse_address)]
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set. Each field's environment variable is ``SCOPEGATE_<NAME>``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, env_ignore_empty=True, validate_default=True
+    )
+
+    upstream: str | None = Field(
+        None, description="The API to protect: http://host:port, https://host:port or unix:/path."
+    )
+    listen: ListenAddress = Field(
+        Address("127.0.0.1", 8080), description="HOST:PORT of the data plane, where API clients call."
+    )
+    admin_listen: ListenAddress = Field(
+        Address("127.0.0.1", 8081), description="HOST:PORT of the control plane (health)."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis or Valkey: redis://, rediss:// or unix://. Without it, an embedded Valkey."
+    )
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        default_factory=_default_data_dir, description="Where the embedded Valkey keeps its data."
+    )
+    workers: int = Field(1, ge=1, le=256, description="Processes of the data plane.")
+    key_prefix: str = Field(DEFAULT_PREFIX, description="What the text of keys begins with.")
+    key_header: Annotated[str, AfterValidator(_require_header_name)] = Field(
+        "X-API-Key", description="The header that holds the key, beside Authorization: Bearer."
+    )
+    pepper: SecretStr | None = Field(
+        None, description="Secret under which key digests are made (HMAC). Changing it voids all keys."
+    )
+
+    @field_validator("key_prefix")
+    @classmethod
+    def _key_prefix_can_begin_a_key(cls, value: str) -> str:
+        try:
+            return require_prefix(value)
+        except ScopegateError as error:
+            raise ValueError(f"{error.message} {error.hint}") from error
+
+    @field_validator("pepper")
+    @classmethod
+    def _pepper_is_long_enough(cls, value: SecretStr | None, _info: ValidationInfo) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SHORTEST_PEPPER:
+            raise ValueError(f"a pepper has at least {SHORTEST_PEPPER} characters")
+        return value
+
+    @property
+    def pepper_bytes(self) -> bytes | None:
+        """The pepper as the key of an HMAC."""
+        return None if self.pepper is None else self.pepper.get_secret_value().encode()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings passes it by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the YAML file that ``SCOPEGATE_CONFIG`` names."""
+        file = os.environ.get(CONFIG_ENV)
+        sources = [init_settings, env_settings]
+        if file:
+            sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=file))
+        return tuple(sources)
+
+
+def load(**flags: Any) -> Settings:  # noqa: ANN401 -- validated by the model
+    """The settings in force, with `flags` above all else; a flag that is None was not given.
+
+    Raises:
+        ConfigurationError: names the first setting that cannot be used, and the fix.
+    """
+    file = os.environ.get(CONFIG_ENV)
+    if file and not Path(file).is_file():
+        raise ConfigurationError(
+            "config", f"There is no settings file {file}.", hint="Correct or unset SCOPEGATE_CONFIG."
+        )
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise _as_configuration_error(error.errors()[0]) from None
+    except (ValueError, OSError) as error:
+        raise ConfigurationError("config", f"The settings file {file} cannot be read: {error}.") from None
+
+
+def parse_address(setting: str, text: str) -> Address:
+    """The address that `text` names.
+
+    Raises:
+        ConfigurationError: it names none; the error names `setting`.
+    """
+    try:
+        return TypeAdapter(ListenAddress).validate_python(text)
+    except ValidationError as error:
+        raise ConfigurationError(setting, f"{_message(error.errors()[0])}.") from None
+
+
+def _message(detail: ErrorDetails) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{message[0].upper()}{message[1:]}"
+
+
+def _as_configuration_error(detail: ErrorDetails) -> ConfigurationError:
+    setting = str(detail["loc"][0]) if detail["loc"] else "config"
+    if detail["type"] == "extra_forbidden":
+        return ConfigurationError(
+            setting,
+            "There is no such setting.",
+            hint=f"Known are: {', '.join(sorted(Settings.model_fields))}.",
+        )
+    field = Settings.model_fields.get(setting)
+    return ConfigurationError(setting, f"{_message(detail)}.", hint=field.description if field else None)

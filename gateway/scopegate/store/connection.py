@@ -1,0 +1,92 @@
+"""The connection to Redis or Valkey, and its errors turned into ours."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from scopegate.core.errors import ConfigurationError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis.commands.core import AsyncScript
+
+SCHEMES = ("redis", "rediss", "unix")
+CONNECT_TIMEOUT = 2.0  # seconds
+COMMAND_TIMEOUT = 2.0  # seconds
+_OLDEST_REDIS = 7
+
+
+def connect(url: str) -> Redis:
+    """A client for `url`; it connects at the first command.
+
+    Raises:
+        ConfigurationError: `url` is not ``redis://``, ``rediss://`` or ``unix://``.
+    """
+    if urlsplit(url).scheme not in SCHEMES:
+        raise ConfigurationError(
+            "redis_url",
+            "The Redis URL has an unknown scheme.",
+            hint="Use redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/socket.",
+        )
+    try:
+        return Redis.from_url(
+            url,
+            protocol=3,
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            socket_timeout=COMMAND_TIMEOUT,
+            retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
+            client_name="scopegate",
+        )
+    except (ValueError, RedisError) as error:
+        raise ConfigurationError(
+            "redis_url", f"The Redis URL cannot be used: {error}.", hint="Check port, database and options."
+        ) from error
+
+
+async def require_reachable(redis: Redis) -> None:
+    """Make sure that a server of a version that we know answers.
+
+    Raises:
+        StoreUnavailable: it does not answer, refuses us, or is older than Redis 7.
+    """
+    with translated():
+        info = await redis.info("server")
+    version = str(info.get("redis_version", "0"))
+    if int(version.split(".", maxsplit=1)[0]) < _OLDEST_REDIS:
+        raise StoreUnavailable(
+            f"The Redis server has version {version}.",
+            hint="Scopegate needs Redis 7 or Valkey 7.2, or later.",
+        )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every error of the client into StoreUnavailable; the text names no key and no password."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreUnavailable(
+            f"Redis does not answer ({type(error).__name__}).",
+            hint="Check that it runs, that the URL is right and that the user may read and write sg:*.",
+        ) from error
+
+
+def script(redis: Redis, name: str) -> AsyncScript:
+    """The Lua script `name` of this package, loaded into the server when it is first called."""
+    source = resources.files("scopegate.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    return redis.register_script(source)
+
+
+async def call(lua: AsyncScript, keys: list[str], args: list[Any]) -> Any:  # noqa: ANN401 -- Lua's answer
+    """Run `lua`, with errors translated."""
+    with translated():
+        return await lua(keys=keys, args=args)

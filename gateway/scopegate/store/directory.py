@@ -1,0 +1,81 @@
+"""Users in Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from scopegate.core.errors import NotFound
+from scopegate.core.principal import User
+from scopegate.store import layout
+from scopegate.store.connection import translated
+from scopegate.store.records import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+    from scopegate.core.tenants import Tenant
+
+
+class Directory:
+    """The users of one tenant."""
+
+    def __init__(self, redis: Redis, tenant: Tenant) -> None:
+        self._redis = redis
+        self._tag = tenant.tag
+
+    async def put(self, users: Iterable[User]) -> None:
+        """Store users, in one step; an id that is known is replaced."""
+        with translated():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for user in users:
+                    pipe.set(layout.user_record(self._tag, user.id), encode(user))
+                    pipe.zadd(layout.user_index(self._tag), {user.id: 0})
+                await pipe.execute()
+
+    async def get(self, user_id: str) -> User:
+        """One user.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        with translated():
+            raw = cast("bytes | None", await self._redis.get(layout.user_record(self._tag, user_id)))
+        if raw is None:
+            raise _no_such_user(user_id)
+        return decode(raw, User)
+
+    async def all(self) -> list[User]:
+        """Every user, by id."""
+        with translated():
+            ids = cast("list[bytes]", await self._redis.zrange(layout.user_index(self._tag), 0, -1))
+            names = [layout.user_record(self._tag, user_id.decode()) for user_id in ids]
+            found: list[Any] = await self._redis.mget(names) if names else []
+        return [decode(raw, User) for raw in found if raw is not None]
+
+    async def change(self, user_id: str, edit: Callable[[User], User]) -> User:
+        """Replace a user by what `edit` makes of the present one; no change in between is lost.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        name = layout.user_record(self._tag, user_id)
+
+        async def swap(pipe: Pipeline) -> User:
+            raw = await pipe.get(name)
+            if raw is None:
+                raise _no_such_user(user_id)
+            edited = edit(decode(raw, User))
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.set(name, encode(edited))
+            return edited
+
+        with translated():
+            changed: User = await self._redis.transaction(swap, name, value_from_callable=True)
+        return changed
+
+
+def _no_such_user(user_id: str) -> NotFound:
+    return NotFound(f"There is no user {user_id!r}.", hint="List the users with: scopegate user list")

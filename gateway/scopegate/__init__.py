@@ -1,1 +1,33 @@
-"""Scopegate: an API-key authorization gateway."""
+"""Scopegate: an API-key authorization gateway, as a proxy, a sidecar, or ASGI middleware.
+
+The public names are imported when they are first used, so ``import scopegate`` itself loads
+neither Redis nor a server.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scopegate.core.decision import Decision
+    from scopegate.core.reasons import Reason
+    from scopegate.middleware import AuthorizationMiddleware
+    from scopegate.proxy import ReverseProxy
+    from scopegate.settings import Settings
+
+__all__ = ["AuthorizationMiddleware", "Decision", "Reason", "ReverseProxy", "Settings"]
+
+_HOMES = {
+    "AuthorizationMiddleware": "scopegate.middleware",
+    "Decision": "scopegate.core.decision",
+    "Reason": "scopegate.core.reasons",
+    "ReverseProxy": "scopegate.proxy",
+    "Settings": "scopegate.settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

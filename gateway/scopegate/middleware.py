@@ -91,6 +91,17 @@ class AuthorizationMiddleware:
         else:
             await _refuse(scope, receive, send, refusal(verdict.decision.reason), request_id)
 
+    async def aclose(self) -> None:
+        """Close the connections to the store, and stop the store if it is embedded here.
+
+        The end of the application's lifespan does it; a mounted application has none, so whoever
+        mounts one calls this at the end of its own.
+        """
+        self._loop = None
+        await self._store.aclose()
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.stop)
+
     async def _judge(self, scope: Scope) -> Verdict:
         try:
             if asyncio.get_running_loop() is not self._loop:
@@ -142,7 +153,7 @@ class AuthorizationMiddleware:
         try:
             await self.app(scope, receive_opening, send)
         finally:
-            await self._close()
+            await self.aclose()
 
     async def _open(self) -> None:
         """Bind the store to the running loop; connections of another loop would be of no use."""
@@ -151,12 +162,6 @@ class AuthorizationMiddleware:
         self._store = Store.at(self._url)
         self._enforcer = self._new_enforcer()
         self._loop = asyncio.get_running_loop()
-
-    async def _close(self) -> None:
-        self._loop = None
-        await self._store.aclose()
-        if self._embedded is not None:
-            await asyncio.to_thread(self._embedded.stop)
 
     def _new_enforcer(self) -> Enforcer:
         return Enforcer(

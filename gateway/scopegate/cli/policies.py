@@ -1,4 +1,4 @@
-"""``scopegate apply``: policy files into force."""
+"""``scopegate apply``, ``diff`` and ``test``: policy files into force, compared, and checked."""
 
 from __future__ import annotations
 
@@ -9,44 +9,84 @@ import click
 
 from scopegate import policyfiles
 from scopegate.cli.invocation import Invocation, on_instance
-from scopegate.cli.output import note, print_json
+from scopegate.cli.output import Exit, note, print_json
+from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from scopegate.commands import Commands
     from scopegate.core.changes import Change
 
+_directory = click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+
 
 @click.command("apply")
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@_directory
 @on_instance
-def apply(invocation: Invocation, directory: Path, *, dry_run: bool) -> None:
+def apply(invocation: Invocation, directory: Path) -> None:
     """Put the policy files of DIRECTORY into force: endpoint catalogue, roles, groups.
 
     All of it takes effect in one step, for the next request. What the files no longer say is
-    removed.
+    removed. Files whose own expectations do not hold are not applied.
     """
-    policies = policyfiles.load(directory).policies
+    loaded = policyfiles.load(directory)
+    broken = _broken(loaded)
+    if broken:
+        raise InvalidInput(
+            "expectations",
+            "\n".join(["The policies break their own expectations; nothing was applied.", *broken]),
+            hint="Correct the policies or the expectations.",
+            code="expectation_broken",
+        )
 
     async def action(commands: Commands) -> tuple[Change, ...]:
-        if dry_run:
-            return await commands.plan_policies(policies)
-        return await commands.apply_policies(policies)
+        return await commands.apply_policies(loaded.policies)
 
     changes = invocation.run(action)
+    _print_changes(invocation, changes)
+    if not invocation.wants_json:
+        note(f"{len(changes)} changes applied." if changes else "Nothing to change.")
+
+
+@click.command("diff")
+@_directory
+@on_instance
+def diff(invocation: Invocation, directory: Path) -> int:
+    """Say what applying the policy files of DIRECTORY would change, and change nothing.
+
+    Ends with 0 if nothing would change and with 1 if something would.
+    """
+    loaded = policyfiles.load(directory)
+
+    async def action(commands: Commands) -> tuple[Change, ...]:
+        return await commands.plan_policies(loaded.policies)
+
+    changes = invocation.run(action)
+    _print_changes(invocation, changes)
+    return Exit.NEGATIVE if changes else Exit.OK
+
+
+@click.command("test")
+@_directory
+def test(directory: Path) -> int:
+    """Check the policy files of DIRECTORY and every expectation; needs no running gateway.
+
+    Ends with 0 if all expectations hold and with 1 if one does not.
+    """
+    loaded = policyfiles.load(directory)
+    broken = _broken(loaded)
+    for line in broken:
+        click.echo(line)
+    note(f"{len(loaded.expectations)} expectations, {len(broken)} broken.")
+    return Exit.NEGATIVE if broken else Exit.OK
+
+
+def _broken(loaded: policyfiles.LoadedPolicies) -> list[str]:
+    return [verdict.describe() for verdict in loaded.verdicts() if not verdict.holds]
+
+
+def _print_changes(invocation: Invocation, changes: tuple[Change, ...]) -> None:
     if invocation.wants_json:
-        print_json(
-            {
-                "applied": not dry_run,
-                "changes": [{"kind": change.kind.value, "subject": change.subject} for change in changes],
-            }
-        )
+        print_json([{"kind": change.kind.value, "subject": change.subject} for change in changes])
         return
     for change in changes:
         click.echo(change.describe())
-    if not changes:
-        note("Nothing to change.")
-    elif dry_run:
-        note(f"{len(changes)} changes; nothing was applied (--dry-run).")
-    else:
-        note(f"{len(changes)} changes applied.")

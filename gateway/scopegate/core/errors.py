@@ -79,3 +79,9 @@ class StoreUnavailable(ScopegateError):
     """Redis did not answer, or not with sense: nobody can tell, so nothing is allowed."""
 
     code = "store_unavailable"
+
+
+class MatchingFailed(ScopegateError):
+    """Patterns could not be matched within their memory bound, so nobody can tell what applies."""
+
+    code = "matching_failed"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import re2
 
-from scopegate.core.errors import InvalidInput
+from scopegate.core.errors import InvalidInput, MatchingFailed
 from scopegate.core.paths import canonical_path, readings
 from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import canonical_host
@@ -28,7 +28,7 @@ MAX_STARS = 16
 
 _FULL_URL = re.compile(r"(https?)://([^/]*)(.*)", re.IGNORECASE | re.ASCII)
 _STARS = re.compile(r"\*+")
-_SET_MEMORY = 64 << 20
+_SET_MEMORY = 16 << 20  # bytes, for the patterns of one key and method, or of one catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,9 @@ class _Matcher:
         options.log_errors = False
         options.max_mem = _SET_MEMORY
         compiled = re2.Set.FullMatchSet(options)
+        # RE2 answers "no match" where its memory runs out while matching. This one always matches,
+        # so an answer without it is no answer.
+        compiled.Add(".*")
         for index, expression in expressions:
             self._indexes.append(index)
             compiled.Add(expression)
@@ -197,11 +200,12 @@ class _Matcher:
         return self._set is not None
 
     def indexes(self, text: str) -> frozenset[int]:
-        # RE2 answers "no match" where its memory runs out while matching: a refusal, as it must be.
         if self._set is None:
             return frozenset()
         found = self._set.Match(text)
-        return frozenset(self._indexes[i] for i in found) if found else frozenset()
+        if not found:
+            raise MatchingFailed("The rules could not be matched in bounded memory.")
+        return frozenset([self._indexes[i - 1] for i in found if i])
 
 
 def _expression(pattern: str, *, star: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,7 +36,7 @@ USERS = (
     ),
 )
 
-_SECRETS_FILE = "demo-keys.json"
+KEYS_FILE = "keys.env"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,15 @@ class DemoKeys:
     desktop: str
     external: str
     custom: str
+
+    def as_shell(self) -> str:
+        """Assignments that a shell can read."""
+        return f"DESKTOP={self.desktop}\nEXTERNAL={self.external}\nCUSTOM={self.custom}\n"
+
+    @classmethod
+    def from_shell(cls, text: str) -> DemoKeys:
+        """What `as_shell` wrote; ValueError or TypeError if it did not write this."""
+        return cls(**{name.lower(): value for name, value in (line.split("=") for line in text.split())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +87,13 @@ async def set_up(commands: Commands, policies: Policies, data_dir: Path) -> Demo
         await commands.apply_policies(policies)
         await commands.set_scoped_api(on=True)
     await commands.put_users([user for user in USERS if user.id not in known])
-    file = data_dir / _SECRETS_FILE
+    file = data_dir / KEYS_FILE
     kept = await _kept_keys(commands, file)
     if kept is not None:
         return kept
     keys = await _create_keys(commands)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump({"desktop": keys.desktop, "external": keys.external, "custom": keys.custom}, out)
+        out.write(keys.as_shell())
     return keys
 
 
@@ -99,7 +107,7 @@ async def expected_status(commands: Commands, call: Call) -> int:
 
 async def _kept_keys(commands: Commands, file: Path) -> DemoKeys | None:
     try:
-        keys = DemoKeys(**json.loads(file.read_text()))  # noqa: ASYNC240 -- at start, once
+        keys = DemoKeys.from_shell(file.read_text())  # noqa: ASYNC240 -- at start, once
         for text in (keys.desktop, keys.external, keys.custom):
             await commands.find_key(_key_id(text))
     except (OSError, NotFound, ValueError, TypeError, IndexError):

@@ -27,6 +27,7 @@ ENTRIES = [
     endpoint("GET", "https://intern.example/api/salaries", "salaries.read"),
     endpoint("GET", "/api/files/*", "files.read"),
     endpoint("GET", "/api/files/secret", "files.secret"),
+    endpoint("GET", "/api/files/*/inner", "files.inner"),
 ]
 
 
@@ -63,6 +64,8 @@ ENTRIES = [
         ("GET", "/api/files/secret%3Fv", "files.read files.secret"),
         ("GET", "/api/files/secret%23v", "files.read files.secret"),
         ("GET", "/api/files/secret%20v", "files.read"),
+        ("GET", "/api/files/a%3F/inner", "files.read files.inner"),
+        ("GET", "/api/files/secret%3F/inner", "files.read files.inner files.secret"),
         ("GET", "/api/status%3Fv", None),
         ("GET", "/api/admin%3F/api/admin/x", None),
     ],

@@ -13,6 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from core.strategies import base62
+from scopegate.core import keys
 from scopegate.core.errors import InvalidInput
 from scopegate.core.keys import (
     BASE62,
@@ -161,6 +162,27 @@ def test_other_text_is_no_key(text: str) -> None:
 def test_what_only_looks_like_a_key_is_none(text: str) -> None:
     assert parse(VALID) is not None
     assert parse(text) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "sg_000abcdefghi_" + "S" * 31,
+        "sg_000abcdefghi_" + "S" * 33,
+        "sg_000abcdefghi_" + "S" * 40 + "\n",
+        "sg_000abcdefgh_" + "S" * 32,
+        "sg_000abcdefghij_" + "S" * 32,
+        "sg_000abcdefghi" + "S" * 33,
+        "sg_*_" + "S" * 32,
+        "sg_" + "S" * 32,
+        "_000abcdefghi_" + "S" * 32,
+        "sk_000abcdefghi_" + "S" * 32,
+    ],
+)
+def test_a_right_checksum_does_not_make_a_key_of_another_shape(body: str) -> None:
+    assert parse(body + keys._checksum(body)) is None
+    good = "sg_000abcdefghi_" + "S" * 32
+    assert parse(good + keys._checksum(good)) is not None
 
 
 @given(PREFIXES, PREFIXES, base62(41))

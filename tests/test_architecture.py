@@ -1,0 +1,39 @@
+"""What the import contracts of pyproject.toml cannot say about the structure."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "gateway" / "scopegate"
+CORE = sorted((SOURCE / "core").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
+def test_the_core_awaits_nothing_and_asks_no_clock(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await)
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in {"now", "utcnow", "today", "environ", "getLogger"}
+
+
+def test_importing_the_package_loads_neither_redis_nor_a_server() -> None:
+    code = (
+        "import sys, scopegate; "
+        "print([m for m in ('redis', 'granian', 'pydantic', 'httptools', 'click') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_can_be_imported_and_no_other() -> None:
+    import scopegate  # noqa: PLC0415
+
+    for name in scopegate.__all__:
+        assert getattr(scopegate, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        scopegate.Nonsense  # noqa: B018

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -18,6 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -56,9 +58,9 @@ class Address(NamedTuple):
 
 
 def _parse_address(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, Address):
         return value
-    host, colon, port = value.rpartition(":")
+    host, colon, port = str(value).rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:  # noqa: PLR2004 -- 16 bits
         raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8080")
@@ -71,12 +73,20 @@ def _require_header_name(name: str) -> str:
     return name
 
 
+def _expand_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{str(path)!r} names a home directory that is not known") from error
+
+
 def _default_data_dir() -> Path:
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "scopegate"
 
 
-ListenAddress = Annotated[Address, BeforeValidator(_parse_address)]
+# NoDecode: the text of the variable is the address, not JSON.
+ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_parse_address)]
 
 
 class Settings(BaseSettings):
@@ -98,7 +108,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None, description="Redis or Valkey: redis://, rediss:// or unix://. Without it, an embedded Valkey."
     )
-    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+    data_dir: Annotated[Path, AfterValidator(_expand_home)] = Field(
         default_factory=_default_data_dir, description="Where the embedded Valkey keeps its data."
     )
     workers: int = Field(1, ge=1, le=256, description="Processes of the data plane.")
@@ -150,20 +160,54 @@ class Settings(BaseSettings):
 def load(**flags: Any) -> Settings:  # noqa: ANN401 -- validated by the model
     """The settings in force, with `flags` above all else; a flag that is None was not given.
 
+    A flag that names a data directory means the embedded store in it, also where the environment or
+    the file names a Redis.
+
     Raises:
         ConfigurationError: names the first setting that cannot be used, and the fix.
     """
-    file = os.environ.get(CONFIG_ENV)
-    if file and not Path(file).is_file():
-        raise ConfigurationError(
-            "config", f"There is no settings file {file}.", hint="Correct or unset SCOPEGATE_CONFIG."
-        )
+    _require_readable_file()
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        settings = Settings(**given)
     except ValidationError as error:
         raise _as_configuration_error(error.errors()[0]) from None
-    except (ValueError, OSError) as error:
-        raise ConfigurationError("config", f"The settings file {file} cannot be read: {error}.") from None
+    if "data_dir" in given and "redis_url" not in given:
+        return settings.model_copy(update={"redis_url": None})
+    return settings
+
+
+def _require_readable_file() -> None:
+    file = os.environ.get(CONFIG_ENV)
+    if not file:
+        return
+    try:
+        content = yaml.safe_load(Path(file).read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(
+            "config",
+            f"The settings file {file} cannot be read: {_what_is_wrong(error)}.",
+            hint="Correct or unset SCOPEGATE_CONFIG.",
+        ) from None
+    if content is not None and not (
+        isinstance(content, dict) and all(isinstance(key, str) for key in content)
+    ):
+        raise ConfigurationError(
+            "config",
+            f"The settings file {file} is not a mapping of settings to values.",
+            hint="Write one setting a line, such as: workers: 2",
+        )
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """The fault and its place, without the line itself, which may hold the pepper."""
+    match error:
+        case yaml.MarkedYAMLError(problem=str(problem), problem_mark=yaml.Mark(line=line)):
+            return f"line {line + 1}: {problem}"
+        case OSError(strerror=str(reason)):
+            return reason
+        case _:
+            return type(error).__name__
 
 
 def parse_address(setting: str, text: str) -> Address:
@@ -179,7 +223,7 @@ def parse_address(setting: str, text: str) -> Address:
 
 
 def _message(detail: ErrorDetails) -> str:
-    message = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"].removeprefix("Value error, ").removesuffix(".")
     return f"{message[0].upper()}{message[1:]}"
 
 

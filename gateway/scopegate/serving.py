@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import signal
 import socket
+import sys
+import threading
 import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -47,6 +50,7 @@ _LOGGING = {
 _SHUTDOWN_TIMEOUT = 15  # seconds until a worker that does not stop is killed
 _BACKGROUND_TIMEOUT = 5.0  # seconds
 _POLL = 0.02  # seconds
+_PARENT_CHECK = 1.0  # seconds
 
 
 def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Callable[[], None]) -> None:
@@ -64,11 +68,26 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
     create_proxy(settings)
     require_free("listen", settings.listen)
     require_free("admin_listen", settings.admin_listen)
+    if settings.listen == settings.admin_listen:
+        raise ConfigurationError(
+            "admin_listen",
+            f"The control plane cannot listen on {settings.admin_listen}: the data plane does.",
+            hint="Choose another port.",
+        )
+    # From here on there are processes to be stopped, whenever the signal comes.
+    signal.signal(signal.SIGTERM, _exit)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _exit)
     with running_store(settings) as url:
         in_force = settings.model_copy(update={"redis_url": SecretStr(url)})
         prepare(in_force)
-        with _control_plane(in_force, url), background(_call_when_listening, settings.listen, ready):
+        listeners = (settings.listen, settings.admin_listen)
+        with _control_plane(in_force, url), background(_call_when_listening, listeners, ready):
             _data_plane(in_force)
+
+
+def _exit(_signal: int, _frame: object) -> None:
+    sys.exit(0)
 
 
 @contextmanager
@@ -110,10 +129,11 @@ def require_free(setting: str, address: Address) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(resolved)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "that is no host name"
         raise ConfigurationError(
             setting,
-            f"Cannot listen on {address}: {error.strerror}.",
+            f"Cannot listen on {address}: {reason}.",
             hint="Stop the program that uses the address, or choose another one.",
         ) from error
 
@@ -134,7 +154,37 @@ def _data_plane(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=_SHUTDOWN_TIMEOUT,
     )
-    server.serve(target_loader=partial(create_gateway, settings), wrap_loader=False)
+    # The server would start its workers anew when its terminal is closed.
+    hang_up = signal.getsignal(signal.SIGHUP)
+    on_hang_up = hang_up if hang_up is signal.SIG_IGN else server.signal_handler_interrupt
+    server.on_startup(partial(signal.signal, signal.SIGHUP, on_hang_up))
+    try:
+        server.serve(target_loader=partial(_load_gateway, settings), wrap_loader=False)
+    except SystemExit:
+        # A worker that hears Ctrl-C before the server stops it counts as failed; it did not fail.
+        if not server.interrupt_signal:
+            raise
+
+
+def _load_gateway(settings: Settings) -> ASGIApp:
+    _stop_with_parent()
+    return create_gateway(settings)
+
+
+def _stop_with_parent() -> None:
+    """Stop this process when its parent is gone, also by SIGKILL: it would keep the port."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    started_by = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == started_by:
+            # Wakes up at once where no sibling has inherited the other end of the pipe.
+            parent.join(_PARENT_CHECK)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _control_plane(settings: Settings, url: str) -> AbstractContextManager[None]:
@@ -156,15 +206,22 @@ def background(target: Callable[..., None], *args: object) -> Iterator[None]:
             process.join()
 
 
-def _call_when_listening(address: Address, ready: Callable[[], None]) -> None:
+def _call_when_listening(addresses: tuple[Address, ...], ready: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _stop_with_parent()
+    for address in addresses:
+        wait_until_listening(address)
+    ready()
+
+
+def wait_until_listening(address: Address) -> None:
+    """Return when somebody listens at `address`."""
     while True:
         try:
             with socket.create_connection(address.reachable, timeout=1.0):
-                break
+                return
         except OSError:
             time.sleep(_POLL)
-    ready()
 
 
 def run_in_loop(create_app: Callable[[], ASGIApp], address: Address) -> None:
@@ -172,6 +229,7 @@ def run_in_loop(create_app: Callable[[], ASGIApp], address: Address) -> None:
 
     SIGINT is left to the parent process, which sends SIGTERM when the time has come.
     """
+    _stop_with_parent()
     asyncio.run(_serve_in_loop(create_app(), address))
 
 

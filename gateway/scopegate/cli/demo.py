@@ -67,9 +67,11 @@ def demo(data_dir: Path, listen: str, admin_listen: str, upstream_listen: str, p
         url = in_force.redis_url.get_secret_value()
 
         async def story(commands: Commands) -> list[str]:
-            return await _story(commands, await scenario.set_up(commands, loaded, data_dir), settings)
+            keys = await scenario.set_up(commands, loaded, settings.data_dir)
+            return await _story(commands, keys, settings)
 
         lines.extend(asyncio.run(operate(story, url, in_force)))
+        serving.wait_until_listening(upstream)
 
     serving.require_free("upstream_listen", upstream)
     with serving.background(serving.run_in_loop, lambda: recordings_api, upstream):
@@ -86,22 +88,35 @@ async def _story(commands: Commands, keys: scenario.DemoKeys, settings: Settings
     for call in scenario.calls(keys):
         status = await scenario.expected_status(commands, call)
         lines += [f"# {status}: {call.shows}", _curl(call, settings), ""]
-    first = _curl(scenario.calls(keys)[0], settings)
-    role = f"{_program()} user %s maria supervisor --data-dir {shlex.quote(str(settings.data_dir))}"
-    return [
-        *lines,
+    first = scenario.calls(keys)[0]
+    maria, _ = await commands.show_user(scenario.MARIA)
+    held = scenario.ROLE in maria.roles
+    if await scenario.expected_status(commands, first) != (200 if held else 403):
+        # Something else than the role decides now: a disabled key, say.
+        return lines
+    role = f"{_program()} user %s {maria.id} {scenario.ROLE} --data-dir {_quoted(settings.data_dir)}"
+    taken = [
         "# Take Maria's role away: it counts from the next request.",
         role % "remove-role",
         "",
         "# 403: Maria lacks the privilege now",
-        first,
+        _curl(first, settings),
         "",
-        "# Give it back.",
+    ]
+    given = [
+        "# Give Maria the role back.",
         role % "add-role",
         "",
         "# 200: Maria may again",
-        first,
+        _curl(first, settings),
+        "",
     ]
+    return [*lines, *(taken + given if held else given + taken)]
+
+
+def _quoted(path: Path) -> str:
+    # Whole, for the other terminal may be in another directory.
+    return shlex.quote(str(path.resolve()))
 
 
 def _curl(call: scenario.Call, settings: Settings) -> str:
@@ -122,4 +137,6 @@ def _program() -> str:
     found = shutil.which("scopegate")
     if found is not None and Path(found).resolve() == started.resolve():
         return "scopegate"
-    return str(started) if started.name == "scopegate" else f"{sys.executable} -m scopegate"
+    if started.name == "scopegate":
+        return _quoted(started)
+    return f"{shlex.quote(sys.executable)} -m scopegate"

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from scopegate.commands import Commands
     from scopegate.core.policies import Policies
 
+# The user whose rights the story changes, by taking this role.
+MARIA = "maria"
+ROLE = "supervisor"
 USERS = (
     User(id="ana", name="Ana Berg", email="ana@example.com", organization="IT", groups=frozenset({"it"})),
     User(
-        id="maria",
+        id=MARIA,
         name="Maria Huber",
         email="maria@example.com",
         organization="Sales/Vienna",
-        roles=frozenset({"supervisor"}),
+        roles=frozenset({ROLE}),
     ),
     User(
         id="tom",
@@ -125,7 +128,7 @@ async def _create_keys(commands: Commands) -> DemoKeys:
     custom = await commands.create_key(
         key_type=KeyType.CUSTOM,
         description="Created for Face-to-Face recording",
-        user="maria",
+        user=MARIA,
         rules=(Rule("GET", "/api/recordings/*"), Rule("GET", "/api/reports/*")),
     )
     return DemoKeys(desktop=desktop.secret, external=external.secret, custom=custom.secret)

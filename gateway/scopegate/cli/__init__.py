@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -12,7 +13,7 @@ from scopegate.cli.explain import explain
 from scopegate.cli.flag import flag_group
 from scopegate.cli.invocation import Invocation
 from scopegate.cli.key import key_group
-from scopegate.cli.output import Exit, report
+from scopegate.cli.output import Exit, note, report, report_usage
 from scopegate.cli.policies import apply, diff, test
 from scopegate.cli.serve import serve
 from scopegate.cli.user import user_group
@@ -32,6 +33,9 @@ for command in (serve, demo, key_group, explain, apply, diff, test, user_group, 
 def main() -> None:
     """Run the command line and exit with the code that the outcome has."""
     invocation = Invocation()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a character shows its escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cli.main(standalone_mode=False, obj=invocation) or Exit.OK)
     except ScopegateError as error:
@@ -39,11 +43,15 @@ def main() -> None:
     except click.Abort:
         sys.exit(Exit.INTERRUPTED)
     except click.ClickException as error:
-        error.show()
-        sys.exit(Exit.USAGE)
+        sys.exit(report_usage(error, invocation))
+    except UnicodeEncodeError:
+        sys.exit(report_usage(click.UsageError("An argument is not valid UTF-8."), invocation))
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader has what it wanted; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.OK)
+    except OSError as error:
+        note(f"error: {error}")
+        sys.exit(Exit.NEGATIVE)

@@ -69,6 +69,7 @@ def on_instance(command: Callable[..., Any]) -> Callable[..., Any]:
             default=_TABLE,
             show_default=True,
             envvar="SCOPEGATE_FORMAT",
+            show_envvar=True,
             is_eager=True,
             expose_value=False,
             callback=_remember,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from scopegate.core.keys import KeyRecord, KeyType, Rule
 from scopegate.representations import key_object, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from scopegate.commands import Commands, IssuedKey
 
@@ -71,10 +72,6 @@ def create(
     """Create a key. Its secret is shown this once."""
     rules = _rules(urls, methods)
     expires_at = parse_expiry(expires, datetime.now(UTC))
-    if secret_file is not None and secret_file.exists():
-        raise InvalidInput(
-            "secret_file", f"{secret_file} exists.", hint="Name a file that does not exist yet."
-        )
 
     async def action(commands: Commands) -> tuple[IssuedKey, datetime]:
         issued = await commands.create_key(
@@ -86,11 +83,11 @@ def create(
         )
         return issued, commands.now()
 
-    issued, now = invocation.run(action)
+    with _secret_file(secret_file) as write_secret:
+        issued, now = invocation.run(action)
+        write_secret(issued.secret)
     for warning in issued.warnings:
         note(f"warning: {warning}")
-    if secret_file is not None:
-        _write_secret(secret_file, issued.secret)
     shown_secret = None if secret_file is not None else issued.secret
     if invocation.wants_json:
         print_json({**key_object(issued.record, now), "secret": shown_secret})
@@ -219,15 +216,15 @@ def parse_expiry(text: str, now: datetime) -> datetime | None:
         return (now + timedelta(hours=hours)).replace(microsecond=0)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidInput(
-            "expires",
-            f"{text!r} is not a date and time with an offset.",
-            hint="Write 2027-03-31T23:59+02:00, 2027-03-31T21:59Z, a period such as 90d, or never.",
-        )
-    return moment.astimezone(UTC)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # said below
+    raise InvalidInput(
+        "expires",
+        f"{text!r} is not a date and time with an offset.",
+        hint="Write 2027-03-31T23:59+02:00, 2027-03-31T21:59Z, a period such as 90d, or never.",
+    )
 
 
 def _rules(urls: Sequence[str], methods: Sequence[str]) -> tuple[Rule, ...]:
@@ -284,7 +281,30 @@ def _confirm_deletion(record: KeyRecord) -> None:
         raise click.Abort
 
 
-def _write_secret(path: Path, secret: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+@contextmanager
+def _secret_file(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """What writes a secret to a new file at `path`, or nowhere without one.
+
+    The file is made first, for a secret that then cannot be written is lost; it goes again if
+    there is no key in the end.
+
+    Raises:
+        InvalidInput: there is such a file, or it cannot be made.
+    """
+    if path is None:
+        yield lambda _secret: None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise InvalidInput(
+            "secret_file",
+            f"Cannot create {path}: {error.strerror}.",
+            hint="Name a file that does not exist yet, in a directory that you may write to.",
+        ) from error
     with os.fdopen(descriptor, "w") as file:
-        file.write(secret + "\n")
+        try:
+            yield lambda secret: print(secret, file=file)
+        except BaseException:
+            path.unlink()
+            raise

@@ -18,11 +18,19 @@ from scopegate.core.errors import (
     StoreUnavailable,
 )
 from scopegate.policyfiles import PolicyFileError
+from scopegate.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scopegate.cli.invocation import Invocation
+
+
+# The settings that are also options, and those that are also environment variables.
+FLAGS = frozenset(
+    {"upstream", "listen", "admin_listen", "workers", "redis_url", "data_dir", "upstream_listen"}
+)
+VARIABLES = frozenset({*Settings.model_fields, "config"})
 
 
 class Exit(IntEnum):
@@ -73,7 +81,7 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
 
 def note(text: str) -> None:
     """Tell a person something that is not data."""
-    click.echo(text, err=True)
+    click.echo("\n".join(map(_one_line, text.split("\n"))), err=True)
 
 
 def report(error: ScopegateError, invocation: Invocation) -> Exit:
@@ -87,11 +95,26 @@ def report(error: ScopegateError, invocation: Invocation) -> Exit:
     return next((code for kind, code in _EXITS if isinstance(error, kind)), Exit.NEGATIVE)
 
 
+def report_usage(error: click.ClickException, invocation: Invocation) -> Exit:
+    """Say how the command line was wrong, on stderr."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return Exit.USAGE
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = None if context is None else f"See: {context.command_path} --help"
+    if context is not None and not invocation.wants_json:
+        note(context.get_usage())
+    report(ScopegateError(error.format_message(), hint=hint, code="usage"), invocation)
+    return Exit.USAGE
+
+
 def _where(error: ScopegateError) -> str:
-    if isinstance(error, ConfigurationError):
-        flag = error.setting.replace("_", "-")
-        return f"{error.setting} (--{flag}, SCOPEGATE_{error.setting.upper()}): "
-    return ""
+    if not isinstance(error, ConfigurationError):
+        return ""
+    flag = [f"--{error.setting.replace('_', '-')}"] if error.setting in FLAGS else []
+    variable = [f"SCOPEGATE_{error.setting.upper()}"] if error.setting in VARIABLES else []
+    names = ", ".join(flag + variable)
+    return f"{error.setting} ({names}): " if names else f"{error.setting}: "
 
 
 def _problem(error: ScopegateError) -> dict[str, str]:

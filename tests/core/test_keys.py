@@ -427,3 +427,14 @@ def test_an_expiry_is_judged_in_any_time_zone_and_the_answer_is_in_utc() -> None
     with pytest.raises(InvalidInput) as refused:
         require_future_expiry(datetime(2026, 5, 4, 13, 59, tzinfo=vienna), NOW.astimezone(vienna))
     assert "2026-05-04T12:00:00Z" in refused.value.message
+
+
+@pytest.mark.parametrize("odd", ["\n", "\x1b", "\x85", "\u2028", "\u202e", "\u2066"])
+def test_a_description_is_one_line_that_reads_as_it_is_stored(odd: str) -> None:
+    with pytest.raises(InvalidInput, match="line breaks, control characters"):
+        require_creatable(record(description=f"a{odd}b"), NOW)
+
+
+@pytest.mark.parametrize("text", ["Gesprächsaufzeichnung", "می\u200cخواهم", "👩\u200d💻", "a\u00a0b"])
+def test_a_description_is_written_in_any_script(text: str) -> None:
+    require_creatable(record(description=text), NOW)

@@ -290,3 +290,9 @@ def test_patterns_that_do_not_fit_in_memory_are_refused_not_ignored() -> None:
     with pytest.raises(InvalidInput) as refused:
         PatternSet([UrlPattern.parse(f"/{i}" + "*b" * 16 + "c" * 2_000) for i in range(1_000)])
     assert refused.value.field == "rules"
+
+
+@pytest.mark.parametrize("text", ["https://*:443/x", "http://api.*:80/x", "https://*:80/x"])
+def test_a_wildcard_before_a_default_port_is_refused_for_it_would_stand_for_every_port(text: str) -> None:
+    with pytest.raises(InvalidInput, match="wildcard right before a default port"):
+        UrlPattern.parse(text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import unicodedata
 import zlib
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, UTC, datetime, timedelta
@@ -36,6 +37,8 @@ KEYS_PER_TENANT = 300
 DEFAULT_RULE_METHODS = frozenset({"GET", "POST"})
 MAX_RULES = 1_000
 MAX_DESCRIPTION = 500
+# Unicode's embeddings, overrides and isolates: with them a text reads otherwise than it is stored.
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}")
 
@@ -268,12 +271,16 @@ def _require_description(description: str) -> None:
             f"The description has {len(description)} characters; {MAX_DESCRIPTION} are allowed.",
             hint="Shorten it.",
         )
-    if not description.isprintable():
+    if any(_breaks_the_line(character) for character in description):
         raise InvalidInput(
             "description",
-            "The description has line breaks or control characters.",
+            "The description has line breaks, control characters or characters that reverse the text.",
             hint="Write it on one line.",
         )
+
+
+def _breaks_the_line(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in _BIDI_CONTROLS
 
 
 def _require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str]) -> None:

@@ -80,7 +80,11 @@ class UrlPattern:
         scheme, authority, rest = full[1].lower(), full[2], full[3]
         if not rest:
             raise _invalid(text, "has no path", f"Add one, for example {text}/*.")
-        host = _without_default_port(_canonical_pattern_host(text, authority))
+        written = _canonical_pattern_host(text, authority)
+        host = _without_default_port(written)
+        if host != written and host.endswith("*"):
+            # With the port cut off, the wildcard would stand for every port.
+            raise _invalid(text, "has a wildcard right before a default port", "Leave the port out.")
         path = _canonical_pattern_path(text, rest)
         return cls(text=f"{scheme}://{host}{path}", path=path, host=host)
 

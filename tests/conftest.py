@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import redis
 
@@ -17,6 +18,11 @@ from scopegate.store.embedded import EmbeddedStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The machine may be busy; in CI the same examples are drawn each time, so that a failure is the change's.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 REQUIRE_SERVERS = "SCOPEGATE_TEST_REQUIRE_SERVERS"
 

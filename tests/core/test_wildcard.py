@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.strategies import small_host_patterns, small_hosts, small_path_patterns, small_paths, small_patterns
@@ -264,9 +264,8 @@ def test_parsing_what_parsing_kept_changes_nothing(tail: str) -> None:
 
 @given(small_path_patterns(), small_paths())
 def test_a_pattern_with_one_more_star_admits_no_less(written: str, path: str) -> None:
-    pattern = UrlPattern.parse(written)
-    assume(pattern.matches(path=path, host=None))
-    assert UrlPattern.parse(written + "*").matches(path=path, host=None)
+    if UrlPattern.parse(written).matches(path=path, host=None):
+        assert UrlPattern.parse(written + "*").matches(path=path, host=None)
 
 
 def test_no_patterns_admit_nothing() -> None:

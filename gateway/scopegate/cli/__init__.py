@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,8 +21,33 @@ from scopegate.cli.serve import serve
 from scopegate.cli.user import user_group
 from scopegate.core.errors import ScopegateError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _ReaderGone(Exception):
+    """Nobody reads stdout any more. Of an OSError, click would make exit code 1, which is an answer."""
+
+
+@contextmanager
+def _reader_may_go() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderGone from error
+
+
+class _Cli(click.Group):
+    def make_context(self, *args: Any, **options: Any) -> click.Context:  # noqa: ANN401 -- click's own
+        with _reader_may_go():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's own
+        with _reader_may_go():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="scopegate", message="scopegate %(version)s")
 def cli() -> None:
     """An API-key gateway: a key opens only its URLs and methods, while it is valid, for its user."""
@@ -38,6 +65,10 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cli.main(standalone_mode=False, obj=invocation) or Exit.OK)
+    except _ReaderGone:
+        # The reader has what it wanted; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.OK)
     except ScopegateError as error:
         sys.exit(report(error, invocation))
     except click.Abort:
@@ -48,10 +79,6 @@ def main() -> None:
         sys.exit(report_usage(click.UsageError("An argument is not valid UTF-8."), invocation))
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader has what it wanted; nothing more can be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.OK)
     except OSError as error:
         note(f"error: {error}")
         sys.exit(Exit.NEGATIVE)

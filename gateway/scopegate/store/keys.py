@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, NotFound
@@ -13,10 +14,11 @@ from scopegate.store.records import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KeyStore:
@@ -33,7 +35,7 @@ class KeyStore:
         Raises:
             KeyLimitReached: the tenant has `limit` keys.
             FeatureDisabled: the key is custom and the flag is off.
-            Conflict: the id is taken; mint another.
+            Conflict: the id is taken by another key; mint another.
             StoreUnavailable: nobody knows whether the key was stored.
         """
         answer = await call(
@@ -49,7 +51,7 @@ class KeyStore:
             ],
         )
         match [part.decode() if isinstance(part, bytes) else part for part in answer]:
-            case ["created", _]:
+            case ["created"]:
                 return
             case ["limit", int(used)]:
                 raise KeyLimitReached(limit=limit, used=used)
@@ -131,7 +133,7 @@ def _no_such_key(key_id: str) -> NotFound:
 
 
 def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _deletion(record: KeyRecord) -> int | str:

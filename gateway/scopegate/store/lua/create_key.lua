@@ -1,7 +1,12 @@
 -- Creates a key if its tenant has room for it: quota, feature flag and creation are one step.
 -- KEYS: record, index, flags
 -- ARGV: id, record, now (ms), delete_at (ms or ''), limit, required flag (or '')
--- Returns {'created', used} | {'limit', used} | {'flag_off'} | {'exists'}
+-- Returns {'created'} | {'limit', used} | {'flag_off'} | {'exists'}
+local present = redis.call('GET', KEYS[1])
+if present == ARGV[2] then
+  -- The client sends its command again where the connection broke before the answer.
+  return {'created'}
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3])
 if ARGV[6] ~= '' and redis.call('HGET', KEYS[3], ARGV[6]) ~= 'on' then
   return {'flag_off'}
@@ -10,7 +15,7 @@ local used = redis.call('ZCARD', KEYS[2])
 if used >= tonumber(ARGV[5]) then
   return {'limit', used}
 end
-if redis.call('EXISTS', KEYS[1]) == 1 then
+if present then
   return {'exists'}
 end
 redis.call('SET', KEYS[1], ARGV[2])
@@ -18,4 +23,4 @@ if ARGV[4] ~= '' then
   redis.call('PEXPIREAT', KEYS[1], ARGV[4])
 end
 redis.call('ZADD', KEYS[2], ARGV[4] ~= '' and ARGV[4] or '+inf', ARGV[1])
-return {'created', used + 1}
+return {'created'}

@@ -1,0 +1,108 @@
+"""Values that the tests of the store begin with, and one walk through everything that it does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scopegate.core import keys
+from scopegate.core.catalogue import Endpoint
+from scopegate.core.errors import NotFound
+from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
+from scopegate.core.policies import Policies
+from scopegate.core.principal import User
+from scopegate.core.tenants import SCOPED_API
+
+if TYPE_CHECKING:
+    from scopegate.store import Store
+
+# Long after the server's own clock, so that nothing expires while a test looks at it.
+NOW = datetime(2100, 1, 1, 12, 0, tzinfo=UTC)
+WEEK = timedelta(days=7)
+TAG = "000"
+RULES = (Rule("GET", "/api/recordings/*"), Rule("POST", "https://api.example.com/notes"))
+# Each of them is a valid URL; together they are more than RE2 holds in its memory.
+INCOMPILABLE = tuple(f"/{row}" + "*".join(["ab" * 62] * 16) for row in range(1_000))
+
+
+def key_id(number: int, tag: str = TAG) -> str:
+    return f"{tag}{number:09d}"
+
+
+def key(number: int = 1, **changes: Any) -> KeyRecord:
+    """A valid external key; no two numbers give the same."""
+    fields: dict[str, Any] = {
+        "id": key_id(number),
+        "tenant": "default",
+        "type": KeyType.EXTERNAL,
+        "digest": f"{number:064x}",
+        "description": f"key {number}",
+        "created_at": NOW,
+    }
+    return KeyRecord(**(fields | changes))
+
+
+def text_of(record: KeyRecord) -> KeyText:
+    """What finds the record, as a caller would present it."""
+    return KeyText(id=record.id, text="")
+
+
+def user(user_id: str = "kim", **changes: Any) -> User:
+    return User(id=user_id, name=user_id.title(), **changes)
+
+
+def names(*given: str) -> frozenset[str]:
+    return frozenset(given)
+
+
+POLICIES = Policies(
+    endpoints=(
+        Endpoint(names("GET"), "/api/recordings/*", names("recordings.view")),
+        Endpoint(names("GET", "POST"), "https://api.example.com/notes", names("notes.view", "notes.edit")),
+        Endpoint(names("*"), "/api/status"),
+    ),
+    roles={"agent": names("recordings.view"), "editor": names("notes.view", "notes.edit")},
+    groups={"agents": names("agent")},
+)
+
+
+async def exercise(store: Store) -> None:
+    """Everything that the store does, at least once."""
+    await store.require_reachable()
+    await store.policies.put(POLICIES)
+    await store.policies.set_flag(SCOPED_API, on=True)
+    assert await store.policies.flag(SCOPED_API)
+    assert await store.policies.get() == POLICIES
+    await store.users.put([user("kim", groups=names("agents")), user("lou")])
+    await store.users.change("lou", lambda one: replace(one, roles=names("editor")))
+    with pytest.raises(NotFound):
+        await store.users.change("nobody", lambda one: one)
+    assert [one.id for one in await store.users.all()] == ["kim", "lou"]
+    assert (await store.users.get("kim")).groups == {"agents"}
+    tag = store.tenant.tag
+    minted = keys.mint(tag, lambda alphabet: alphabet[7])
+    record = key(
+        id=minted.id,
+        tenant=store.tenant.id,
+        type=KeyType.CUSTOM,
+        rules=RULES,
+        user="kim",
+        expires_at=NOW + WEEK,
+    )
+    await store.keys.create(record, now=NOW)
+    await store.keys.change(record.id, lambda one: replace(one, expires_at=NOW + 2 * WEEK))
+    changed = await store.keys.get(record.id)
+    assert await store.keys.all(now=NOW) == [changed]
+    scope = await store.access.scope(minted)
+    assert scope is not None
+    assert scope.record == changed
+    principal, catalogue = await store.access.of_user(tag, "kim")
+    assert principal is not None
+    assert principal.privileges == {"recordings.view"}
+    assert catalogue.endpoints == POLICIES.endpoints
+    other = key(2, id=key_id(2, tag), tenant=store.tenant.id)
+    await store.keys.create(other, now=NOW)
+    await store.keys.delete(other.id)

@@ -12,7 +12,7 @@ from scopegate.core.principal import Principal, User, resolve
 from scopegate.store import layout
 from scopegate.store.connection import call, script, translated
 from scopegate.store.policies import StoredCatalogue
-from scopegate.store.records import decode, decode_names
+from scopegate.store.records import decode, decode_names, readable
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -69,10 +69,11 @@ class StoredAccess:
             self._remember(tenant_tag, digest, catalogue)
         if user is None:
             return None, catalogue
-        return (
-            resolve(decode(user, User), roles=_names_by_name(roles), groups=_names_by_name(groups)),
-            catalogue,
-        )
+        with readable("user, role or group"):
+            principal = resolve(
+                decode(user, User), roles=_names_by_name(roles), groups=_names_by_name(groups)
+            )
+        return principal, catalogue
 
     def _remember(self, tenant_tag: str, digest: bytes, catalogue: Catalogue) -> None:
         if len(self._catalogues) >= _COMPILED_CATALOGUES:
@@ -81,14 +82,16 @@ class StoredAccess:
 
 
 def _compile_scope(raw: bytes) -> Scope:
-    return Scope(decode(raw, KeyRecord))
+    with readable("KeyRecord"):
+        return Scope(decode(raw, KeyRecord))
 
 
 def _compile_catalogue(raw: bytes) -> Catalogue:
     if not raw:
         return _EMPTY
-    stored = decode(raw, StoredCatalogue)
-    return Catalogue(stored.endpoints, unlisted_allowed=stored.unlisted_allowed)
+    with readable("catalogue"):
+        stored = decode(raw, StoredCatalogue)
+        return Catalogue(stored.endpoints, unlisted_allowed=stored.unlisted_allowed)
 
 
 def _names_by_name(flat: list[bytes]) -> dict[str, frozenset[str]]:

@@ -9,7 +9,7 @@ from scopegate.core.catalogue import Endpoint  # noqa: TC001 -- msgspec reads th
 from scopegate.core.policies import Policies
 from scopegate.store import layout
 from scopegate.store.connection import translated
-from scopegate.store.records import decode, decode_names, encode, encode_names
+from scopegate.store.records import decode, decode_names, encode, encode_names, readable
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -40,13 +40,14 @@ class PolicyStore:
                 pipe.hgetall(layout.roles(self._tag))
                 pipe.hgetall(layout.groups(self._tag))
                 raw: list[Any] = await pipe.execute()
-        catalogue = StoredCatalogue() if raw[0] is None else decode(raw[0], StoredCatalogue)
-        return Policies(
-            endpoints=catalogue.endpoints,
-            unlisted_allowed=catalogue.unlisted_allowed,
-            roles={name.decode(): decode_names(names) for name, names in raw[1].items()},
-            groups={name.decode(): decode_names(names) for name, names in raw[2].items()},
-        )
+        with readable("catalogue, role or group"):
+            catalogue = StoredCatalogue() if raw[0] is None else decode(raw[0], StoredCatalogue)
+            return Policies(
+                endpoints=catalogue.endpoints,
+                unlisted_allowed=catalogue.unlisted_allowed,
+                roles={name.decode(): decode_names(names) for name, names in raw[1].items()},
+                groups={name.decode(): decode_names(names) for name, names in raw[2].items()},
+            )
 
     async def put(self, policies: Policies) -> None:
         """Replace the policies in one step: no request is judged by a mixture of old and new."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from scopegate.core.errors import ScopegateError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -27,11 +28,18 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
     Raises:
         StoreUnavailable: it holds none, so nobody can tell what was meant.
     """
-    try:
+    with readable(kind.__name__):
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, ScopegateError) as error:
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what is wrong with a stored `what` into StoreUnavailable."""
+    try:
+        yield
+    except (msgspec.MsgspecError, UnicodeDecodeError, ScopegateError) as error:
         raise StoreUnavailable(
-            f"A {kind.__name__} in Redis cannot be read.",
+            f"A {what} in Redis cannot be read.",
             hint="It was written by another version or by hand; restore or delete it.",
         ) from error
 

@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SCHEMES = ("redis", "rediss", "unix")
 CONNECT_TIMEOUT = 2.0  # seconds
 COMMAND_TIMEOUT = 2.0  # seconds
+CONNECTIONS = 50  # more callers than this wait for one another, no longer than a command may take
 _OLDEST_REDIS = 7
 
 
@@ -29,27 +30,36 @@ def connect(url: str) -> Redis:
     """A client for `url`; it connects at the first command.
 
     Raises:
-        ConfigurationError: `url` is not ``redis://``, ``rediss://`` or ``unix://``.
+        ConfigurationError: `url` is not ``redis://``, ``rediss://`` or ``unix://``, or one of its
+            parts makes no sense.
     """
-    if urlsplit(url).scheme not in SCHEMES:
-        raise ConfigurationError(
-            "redis_url",
-            "The Redis URL has an unknown scheme.",
-            hint="Use redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/socket.",
-        )
     try:
-        return Redis.from_url(
+        if urlsplit(url).scheme not in SCHEMES:
+            raise ConfigurationError(
+                "redis_url",
+                "The Redis URL has an unknown scheme.",
+                hint="Use redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/socket.",
+            )
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=CONNECTIONS,
+            timeout=COMMAND_TIMEOUT,
             protocol=3,
             socket_connect_timeout=CONNECT_TIMEOUT,
             socket_timeout=COMMAND_TIMEOUT,
             retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
             client_name="scopegate",
         )
-    except (ValueError, RedisError) as error:
+        # Opens nothing, but refuses options that do not exist.
+        pool.make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, RedisError):
+        # Their text quotes the URL, which may mean a part of the password.
         raise ConfigurationError(
-            "redis_url", f"The Redis URL cannot be used: {error}.", hint="Check port, database and options."
-        ) from error
+            "redis_url",
+            "The Redis URL cannot be used.",
+            hint="Check port, database and options, and percent-encode / ? # @ in the password.",
+        ) from None
+    return Redis.from_pool(pool)
 
 
 async def require_reachable(redis: Redis) -> None:
@@ -73,9 +83,9 @@ def translated() -> Iterator[None]:
     """Turn every error of the client into StoreUnavailable; the text names no key and no password."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, OSError, TimeoutError, UnicodeDecodeError) as error:
         raise StoreUnavailable(
-            f"Redis does not answer ({type(error).__name__}).",
+            f"Redis does not answer, or not with sense ({type(error).__name__}).",
             hint="Check that it runs, that the URL is right and that the user may read and write sg:*.",
         ) from error
 

@@ -1,0 +1,182 @@
+"""The way to the server: URLs, servers that are not there, and what errors may say."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scopegate.core.errors import ConfigurationError, StoreUnavailable
+from scopegate.core.tenants import SCOPED_API
+from scopegate.store import Store, connection
+from store.facts import NOW, POLICIES, TAG, key, text_of, user
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+PASSWORD = "s3cret-pa55word"
+
+Operation = Callable[[Store], Awaitable[object]]
+OPERATIONS: dict[str, Operation] = {
+    "require_reachable": lambda store: store.require_reachable(),
+    "keys.create": lambda store: store.keys.create(key(), now=NOW),
+    "keys.get": lambda store: store.keys.get(key().id),
+    "keys.all": lambda store: store.keys.all(now=NOW),
+    "keys.change": lambda store: store.keys.change(key().id, lambda record: record),
+    "keys.delete": lambda store: store.keys.delete(key().id),
+    "users.put": lambda store: store.users.put([user()]),
+    "users.get": lambda store: store.users.get("kim"),
+    "users.all": lambda store: store.users.all(),
+    "users.change": lambda store: store.users.change("kim", lambda one: one),
+    "policies.get": lambda store: store.policies.get(),
+    "policies.put": lambda store: store.policies.put(POLICIES),
+    "policies.flag": lambda store: store.policies.flag(SCOPED_API),
+    "policies.set_flag": lambda store: store.policies.set_flag(SCOPED_API, on=True),
+    "access.scope": lambda store: store.access.scope(text_of(key())),
+    "access.of_user": lambda store: store.access.of_user(TAG, "kim"),
+}
+each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+
+
+def test_every_operation_is_among_them() -> None:
+    store = Store.at("redis://nowhere.invalid")
+    parts = {"keys": store.keys, "users": store.users, "policies": store.policies, "access": store.access}
+    public = {
+        f"{name}.{method}"
+        for name, part in parts.items()
+        for method in dir(part)
+        if not method.startswith("_")
+    }
+    assert public | {"require_reachable"} == OPERATIONS.keys()
+
+
+async def refusal(url: str, operation: Operation) -> StoreUnavailable:
+    store = Store.at(url)
+    with pytest.raises(StoreUnavailable) as refused:
+        await operation(store)
+    await store.aclose()
+    return refused.value
+
+
+@each_operation
+async def test_nobody_on_the_port_is_told_without_the_password(operation: Operation, free_port: int) -> None:
+    error = await refusal(f"redis://scopegate:{PASSWORD}@127.0.0.1:{free_port}/0", operation)
+    assert error.hint
+    assert PASSWORD not in "".join(traceback.format_exception(error))
+
+
+@each_operation
+async def test_nobody_on_the_socket_is_told_without_the_password(
+    operation: Operation, short_dir: Path
+) -> None:
+    error = await refusal(f"unix://scopegate:{PASSWORD}@{short_dir}/nobody.sock", operation)
+    assert PASSWORD not in "".join(traceback.format_exception(error))
+
+
+@each_operation
+async def test_a_wrong_password_is_told_without_it(operation: Operation, store_url: str) -> None:
+    error = await refusal(store_url.replace("unix://", f"unix://somebody:{PASSWORD}@"), operation)
+    assert PASSWORD not in "".join(traceback.format_exception(error))
+
+
+async def test_a_server_that_is_there_is_reachable(store: Store) -> None:
+    await store.require_reachable()
+
+
+@asynccontextmanager
+async def server_that(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(closing, "127.0.0.1", 0)
+    yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await server.wait_closed()
+
+
+@each_operation
+async def test_a_server_that_says_nothing_is_not_waited_for(
+    operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+
+    monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 0.02)
+    async with server_that(say_nothing) as url:
+        await refusal(url, operation)
+
+
+async def test_a_server_that_is_no_redis_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def speak_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with server_that(speak_http) as url:
+        await refusal(url, OPERATIONS["access.scope"])
+
+
+@pytest.mark.parametrize(("version", "accepted"), [("6.2.14", False), ("7.0.0", True), ("10.1", True)])
+async def test_a_server_older_than_redis_7_is_refused(version: str, *, accepted: bool) -> None:
+    info = f"# Server\r\nredis_version:{version}\r\n".encode()
+    answers = {b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n", b"INFO": b"$%d\r\n%s\r\n" % (len(info), info)}
+
+    async def speak_redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while header := await reader.readline():
+            command = []
+            for _ in range(int(header[1:])):
+                length = int((await reader.readline())[1:])
+                command.append((await reader.readexactly(length + 2))[:-2])
+            writer.write(answers.get(command[0], b"+OK\r\n"))
+
+    async with server_that(speak_redis) as url:
+        if accepted:
+            store = Store.at(url)
+            await store.require_reachable()
+            await store.aclose()
+        else:
+            error = await refusal(url, OPERATIONS["require_reachable"])
+            assert version in error.message
+            assert "Redis 7" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:6379",
+        "http://localhost:6379",
+        "valkey://localhost",
+        f"redis://:{PASSWORD}/more@localhost:6379",
+        f"redis://:{PASSWORD}#more@localhost:6379",
+        f"redis://:{PASSWORD}\u2100@localhost:6379",
+        f"redis://:{PASSWORD}@localhost:99999",
+        f"redis://:{PASSWORD}@[::1:6379",
+        f"redis://:{PASSWORD}@localhost?socket_timeout=soon",
+        f"redis://:{PASSWORD}@localhost?no_such_option=1",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Store.at(url)
+    assert refused.value.setting == "redis_url"
+    assert refused.value.hint
+    assert PASSWORD not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://", "redis://u:p@h:1/2", "rediss://h", "unix:///run/redis.sock?db=3", "REDIS://h"]
+)
+def test_a_url_of_a_known_scheme_is_accepted(url: str) -> None:
+    assert Store.at(url).tenant.tag == TAG

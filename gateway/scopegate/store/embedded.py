@@ -106,15 +106,15 @@ class EmbeddedStore:
         self._take_lock()
         if is_running(self.data_dir):
             return
-        server = ValkeyServer(
-            port=0,
-            data_dir=self.data_dir,
-            persist=True,
-            unix_socket_path=self.data_dir / SOCKET,
-            unix_socket_perm="600",
-            config=_CONFIG,
-        )
         try:
+            server = ValkeyServer(
+                port=0,
+                data_dir=self.data_dir,
+                persist=True,
+                unix_socket_path=self.data_dir / SOCKET,
+                unix_socket_perm="600",
+                config=_CONFIG,
+            )
             with _interrupts_kept_from_children():
                 server.start(timeout=_START_TIMEOUT)
         except (ValkeyServerError, OSError) as error:

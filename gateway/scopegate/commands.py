@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from scopegate.core import keys
+from scopegate.core.catalogue import Catalogue
 from scopegate.core.changes import Change, plan
 from scopegate.core.decision import Decision, Scope, decide
 from scopegate.core.errors import Conflict, InvalidInput, NotFound
 from scopegate.core.explanation import Step, explain
-from scopegate.core.keys import KeyRecord, KeyType, Rule
+from scopegate.core.keys import KeyRecord, KeyState, KeyType, Rule
 from scopegate.core.preview import Gap, gaps
 from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from scopegate.store import Store
 
 _MINTING_ATTEMPTS = 5
+_FULL_URL = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ class Commands:
         """Create a key, enabled and ready for use at once (D1).
 
         Raises:
-            InvalidInput: a field breaks a rule of its type, or the user could not use a rule (D10).
-            NotFound: there is no such user.
+            InvalidInput: a field breaks a rule of its type, there is no such user, or the user could
+                not use a rule (D10).
             FeatureDisabled: it is a custom key and Scoped API is off (D4).
             KeyLimitReached: the tenant has as many keys as it may have (D2).
         """
@@ -113,6 +115,7 @@ class Commands:
                 rules=rules,
             )
             keys.require_creatable(record, now)
+            Scope(record)  # rules that cannot be compiled are refused here, not at every request
             warnings = await self._require_usable(record)
             try:
                 await self._store.keys.create(record, now=now)
@@ -136,7 +139,7 @@ class Commands:
         """
         if len(reference) == keys.ID_LENGTH:
             return await self._store.keys.get(reference)
-        found = [record for record in await self.list_keys() if record.id.startswith(reference)]
+        found = [record for record in await self.list_keys() if reference and record.id.startswith(reference)]
         if len(found) > 1:
             raise InvalidInput(
                 "id",
@@ -144,7 +147,7 @@ class Commands:
                 hint="Give more characters.",
             )
         if not found:
-            raise NotFound(f"There is no key {reference!r}.", hint="List the keys with: scopegate key list")
+            raise _no_such_key(reference)
         return found[0]
 
     async def set_enabled(self, key_id: str, *, enabled: bool) -> KeyRecord:
@@ -156,9 +159,18 @@ class Commands:
 
         Raises:
             InvalidInput: the expiry is not in the future, or the key is of a type that has none.
+            NotFound: there is no such key, or its seven days are over.
         """
-        keys.require_future_expiry(expires_at, self._clock())
-        return await self._store.keys.change(key_id, lambda record: replace(record, expires_at=expires_at))
+        now = self._clock()
+
+        def extended(record: KeyRecord) -> KeyRecord:
+            if keys.state(record, now) is KeyState.DELETED:
+                raise _no_such_key(key_id)
+            changed = replace(record, expires_at=expires_at)
+            keys.require_future_expiry(changed.expires_at, now)
+            return changed
+
+        return await self._store.keys.change(key_id, extended)
 
     async def delete_key(self, key_id: str) -> None:
         """Delete a key for good; requests see it at once."""
@@ -179,7 +191,7 @@ class Commands:
             decision = Decision(refused.reason)
             return Explanation(decision, None, explain(decision, None))
         principal, catalogue = (
-            (None, (await self._store.policies.get()).catalogue())
+            (None, Catalogue())
             if record.user is None
             else await self._store.access.of_user(self._store.tenant.tag, record.user)
         )
@@ -267,7 +279,12 @@ class Commands:
         return plan(await self._store.policies.get(), desired)
 
     async def apply_policies(self, desired: Policies) -> tuple[Change, ...]:
-        """Put `desired` into force in one step, and say what that changed."""
+        """Put `desired` into force in one step, and say what that changed.
+
+        Raises:
+            InvalidInput: its catalogue cannot be compiled.
+        """
+        desired.catalogue()
         changes = await self.plan_policies(desired)
         if changes:
             await self._store.policies.put(desired)
@@ -282,17 +299,21 @@ class Commands:
         await self._store.policies.set_flag(SCOPED_API, on=on)
 
 
+def _no_such_key(reference: str) -> NotFound:
+    return NotFound(f"There is no key {reference!r}.", hint="List the keys with: scopegate key list")
+
+
 def _request(method: str, url: str) -> CanonicalRequest:
     if url.startswith("/"):
         target, host = url, None
     else:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        full = _FULL_URL.fullmatch(url)
+        if full is None:
             raise InvalidInput(
                 "url", f"{url!r} is not a URL.", hint="Start with / or https://host/.", code="url_invalid"
             )
-        host = parts.netloc.encode("utf-8")
-        target = url.split(parts.netloc, 1)[1] or "/"
+        host = full[1].encode("utf-8")
+        target = full[2] if full[2].startswith("/") else f"/{full[2]}"
     path, _, query = target.partition("?")
     return canonicalize(method, path.encode("utf-8"), query=query.encode("utf-8"), host=host)
 

@@ -1,0 +1,116 @@
+"""docs/data-model.md says what is so: names, examples and permissions."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from scopegate.core.keys import KeyRecord
+from scopegate.core.principal import User
+from scopegate.core.tenants import Tenant
+from scopegate.store import Store, layout
+from scopegate.store.policies import StoredCatalogue
+from scopegate.store.records import decode, encode
+from store.facts import TAG, exercise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data-model.md").read_text("utf-8")
+PASSWORD = "made-up"
+
+LAYOUT: dict[str, Callable[..., str]] = {
+    name: function
+    for name, function in inspect.getmembers(layout, inspect.isfunction)
+    if function.__module__ == layout.__name__
+}
+
+
+def rows() -> dict[str, list[str]]:
+    """The rows of the table of names, by name."""
+    table = PAGE.split("## Names", 1)[1].split("\n\n")[1]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {row[0].strip("`"): row[1:] for row in cells}
+
+
+def documented_name(function: Callable[..., str]) -> str:
+    return function(*(f"<{name.replace('_', ' ')}>" for name in inspect.signature(function).parameters))
+
+
+@pytest.mark.parametrize("function", LAYOUT.values(), ids=LAYOUT.keys())
+def test_every_name_is_documented_with_its_type(function: Callable[..., str]) -> None:
+    row = rows()[documented_name(function)]
+    kind = str(function.__doc__).partition(":")[0].lower()
+    assert row[0] == kind
+    assert all(row)
+
+
+def test_no_other_name_is_documented() -> None:
+    assert rows().keys() == {documented_name(function) for function in LAYOUT.values()}
+
+
+async def test_everything_that_is_stored_has_a_documented_name_and_type(store: Store, raw: Any) -> None:
+    await exercise(store)
+    patterns = {
+        re.sub(r"<[a-z ]+>", "[^:]+", re.escape(name).replace(r"\ ", " ")): row[0].replace(
+            "sorted set", "zset"
+        )
+        for name, row in rows().items()
+    }
+    met = set()
+    for stored in raw.keys("*"):
+        [pattern] = [one for one in patterns if re.fullmatch(one, stored.decode())]
+        assert raw.type(stored).decode() == patterns[pattern]
+        met.add(pattern)
+    assert met == patterns.keys()
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [
+        ("### A key's record", KeyRecord),
+        ("### A user's record", User),
+        ("### The endpoint catalogue", StoredCatalogue),
+    ],
+)
+def test_each_example_is_what_would_be_stored(heading: str, kind: type[Any]) -> None:
+    example = PAGE.split(heading, 1)[1].split("```json\n", 1)[1].split("```", 1)[0]
+    assert msgspec.json.decode(encode(decode(example, kind))) == msgspec.json.decode(example)
+
+
+def permissions() -> list[str]:
+    found = re.search(r"^ACL SETUSER scopegate (.*)$", PAGE, re.MULTILINE)
+    assert found is not None
+    return found[1].replace("PASSWORD", PASSWORD).split()
+
+
+async def test_the_documented_permissions_are_enough_and_not_more(store_url: str, raw: Any) -> None:
+    raw.execute_command("ACL", "SETUSER", "scopegate", *permissions())
+    raw.config_resetstat()
+    raw.script_flush()
+    store = Store.at(store_url.replace("unix://", f"unix://scopegate:{PASSWORD}@"))
+    await exercise(store)
+    await store.aclose()
+    used = {name.removeprefix("cmdstat_") for name in raw.info("commandstats")}
+    raw.acl_deluser("scopegate")
+    granted = {word[1:] for word in permissions() if word.startswith("+")}
+    assert granted <= used
+
+
+async def test_the_documented_permissions_end_at_our_names(store_url: str, raw: Any) -> None:
+    raw.execute_command("ACL", "SETUSER", "scopegate", *permissions())
+    for name, allowed in ((layout.flags(TAG), True), ("other:flags", False)):
+        assert (raw.acl_dryrun("scopegate", "HGET", name, "x") in {b"OK", "OK"}) is allowed
+    raw.acl_deluser("scopegate")
+
+
+async def test_another_tenant_has_the_same_names_under_its_tag(store_url: str, raw: Any) -> None:
+    store = Store.at(store_url, Tenant(id="other", tag="0a1"))
+    await exercise(store)
+    await store.aclose()
+    assert all(name.startswith(b"sg:{0a1}:") for name in raw.keys("*"))

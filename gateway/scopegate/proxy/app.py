@@ -1,0 +1,144 @@
+"""The reverse proxy as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import uuid
+from typing import TYPE_CHECKING, Literal
+
+from scopegate.core.headers import REQUEST_ID
+from scopegate.problems import send_problem
+from scopegate.proxy.exchange import Exchange
+from scopegate.proxy.failures import WEBSOCKET_UNSUPPORTED, ClientGone, ExchangeFailed
+from scopegate.proxy.origin import parse_origin
+from scopegate.proxy.pool import Pool
+from scopegate.proxy.request import outgoing
+from scopegate.proxy.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    import ssl
+
+    from scopegate.asgi import Receive, Scope, Send
+
+logger = logging.getLogger("scopegate.proxy")
+
+_PLAIN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class ReverseProxy:
+    """Forwards every HTTP request to one upstream, byte for byte.
+
+    `upstream` is ``http://host[:port]``, ``https://host[:port]`` or ``unix:/path/to.sock``; anything
+    else raises `ValueError`. TLS is verified against the system's trust, or as `ssl_context` says.
+    `host_policy` decides whether the upstream sees the client's Host (``preserve``) or its own
+    authority (``rewrite``). At most `max_connections` connections are open at a time, and one that
+    nobody needs is closed after `idle_expiry` seconds.
+
+    The constructor touches neither the network nor an event loop: connections belong to the loop
+    that is running when the first request comes.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        timeouts: Timeouts | None = None,
+        host_policy: Literal["preserve", "rewrite"] = "preserve",
+        ssl_context: ssl.SSLContext | None = None,
+        max_connections: int = 512,
+        idle_expiry: float = 30.0,
+    ) -> None:
+        if host_policy not in {"preserve", "rewrite"}:
+            raise ValueError("host_policy must be 'preserve' or 'rewrite'")
+        if max_connections < 1:
+            raise ValueError("max_connections must be at least 1")
+        if not idle_expiry > 0:
+            raise ValueError("idle_expiry must be more than 0 seconds")
+        self._origin = parse_origin(upstream, ssl_context)
+        self._timeouts = timeouts or Timeouts()
+        self._preserve_host = host_policy == "preserve"
+        self._max_connections = max_connections
+        self._idle_expiry = idle_expiry
+        self._pool: Pool | None = None
+
+    def __repr__(self) -> str:
+        return f"ReverseProxy({self._origin.name!r})"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._forward(scope, receive, send)
+        elif kind == "lifespan":
+            await self._live(receive, send)
+        elif kind == "websocket":
+            await _refuse_websocket(scope, receive, send)
+        else:
+            raise RuntimeError("ReverseProxy serves http, websocket and lifespan scopes only")
+
+    async def aclose(self) -> None:
+        """Close the connections; those in use follow when their exchanges end.
+
+        A later request opens new ones.
+        """
+        pool, self._pool = self._pool, None
+        if pool is not None and pool.loop is asyncio.get_running_loop():
+            await pool.aclose()
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pool = self._pool
+        if pool is None or pool.loop is not asyncio.get_running_loop():
+            pool = self._pool = Pool(
+                self._origin,
+                self._timeouts,
+                max_connections=self._max_connections,
+                idle_expiry=self._idle_expiry,
+            )
+        exchange = None
+        try:
+            request = outgoing(scope, self._origin.authority, preserve_host=self._preserve_host)
+            exchange = Exchange(request, receive, send, pool=pool, timeouts=self._timeouts)
+            await exchange.run()
+        except ClientGone as failure:
+            # Either there is nobody to answer, or the request was broken; the server knows.
+            if exchange is None or not exchange.answered:
+                with contextlib.suppress(OSError):
+                    await send_problem(send, failure.problem, request_id(scope))
+        except ExchangeFailed as failure:
+            logger.warning("upstream %s: %s", self._origin.name, type(failure).__name__)
+            if exchange is not None and exchange.answered:
+                # An exception is what makes every server cut the client's connection, so that half
+                # an answer cannot be taken for a whole one.
+                raise
+            await send_problem(send, failure.problem, request_id(scope))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def request_id(scope: Scope) -> str:
+    """The id that the request has been given, or a new one."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID and _PLAIN_ID.fullmatch(value):
+            plain: bytes = value
+            return plain.decode("ascii")
+    return str(uuid.uuid4())
+
+
+async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()  # websocket.connect
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+
+    await send_problem(send, WEBSOCKET_UNSUPPORTED, request_id(scope), kind="websocket.http.response")

@@ -1,0 +1,106 @@
+"""Where the upstream is: its URL taken apart once, and how a connection to it is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_FORMS = "http://host[:port], https://host[:port] or unix:/path/to.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One upstream. Exactly one of ``socket_path`` and ``host`` is set.
+
+    ``authority`` is what a Host field says; ``name`` is what a log says.
+    """
+
+    name: str
+    authority: bytes
+    host: str = ""
+    port: int = 0
+    socket_path: str = ""
+    tls: ssl.SSLContext | None = None
+
+    async def connect(self, protocol: asyncio.Protocol) -> None:
+        """Connect `protocol`; raises `OSError` (a failure of TLS is `ssl.SSLError`, a kind of it)."""
+        loop = asyncio.get_running_loop()
+        if self.socket_path:
+            await loop.create_unix_connection(lambda: protocol, self.socket_path)
+        elif self.tls:
+            await loop.create_connection(
+                lambda: protocol, self.host, self.port, ssl=self.tls, server_hostname=self.host
+            )
+        else:
+            await loop.create_connection(lambda: protocol, self.host, self.port)
+
+
+def parse_origin(upstream: str, ssl_context: ssl.SSLContext | None = None) -> Origin:
+    """The origin that `upstream` names; raises `ValueError` naming the part that is wrong.
+
+    The messages never repeat the text, which may hold a password.
+    """
+    if not upstream.isascii() or any(character <= " " or character == "\x7f" for character in upstream):
+        raise ValueError(
+            "upstream: contains white space, a control or a non-ASCII character;"
+            " write an international host name in its xn-- form"
+        )
+    scheme, colon, rest = upstream.partition(":")
+    if not colon or scheme not in {"http", "https", "unix"}:
+        raise ValueError(f"upstream: unknown scheme; write {_FORMS}")
+    if ssl_context is not None and scheme != "https":
+        raise ValueError(
+            "upstream: ssl_context is given, but the scheme is not https; write https:// or leave it out"
+        )
+    if scheme == "unix":
+        return _unix_origin(rest)
+    if not rest.startswith("//"):
+        raise ValueError(f"upstream: '//' is missing after the scheme; write {_FORMS}")
+    host, port = _host_and_port(upstream, scheme)
+    shown = f"[{host}]" if ":" in host else host
+    authority = shown if port == _DEFAULT_PORTS[scheme] else f"{shown}:{port}"
+    return Origin(
+        name=f"{scheme}://{authority}",
+        authority=authority.encode(),
+        host=host,
+        port=port,
+        tls=(ssl_context or _verified_tls()) if scheme == "https" else None,
+    )
+
+
+def _unix_origin(path: str) -> Origin:
+    if not path.startswith("/") or path.startswith("//"):
+        raise ValueError("upstream: the socket path must be absolute; write unix:/path/to.sock")
+    return Origin(name=f"unix:{path}", authority=b"localhost", socket_path=path)
+
+
+def _host_and_port(upstream: str, scheme: str) -> tuple[str, int]:
+    if "?" in upstream:
+        raise ValueError("upstream: a query is not allowed; remove the part from '?' on")
+    if "#" in upstream:
+        raise ValueError("upstream: a fragment is not allowed; remove the part from '#' on")
+    try:
+        parts = urlsplit(upstream)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(
+            "upstream: host or port is not valid; write host:port, with 1 <= port <= 65535"
+        ) from None
+    if "@" in parts.netloc:
+        raise ValueError("upstream: user and password are not allowed; remove the part before '@'")
+    if parts.path not in {"", "/"}:
+        raise ValueError("upstream: a path is not allowed, as paths are forwarded unchanged; remove it")
+    if not host or any(character in '%\\"<>^`{|}[]' for character in host):
+        raise ValueError(f"upstream: the host is missing or not valid; write {_FORMS}")
+    if port == 0 or parts.netloc.endswith(":"):
+        raise ValueError("upstream: the port is missing or 0; write a port from 1 to 65535, or none")
+    return host, port or _DEFAULT_PORTS[scheme]
+
+
+def _verified_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,170 @@
+"""One ASGI request as the bytes that go upstream. Pure: no I/O, no state."""
+
+from __future__ import annotations
+
+from enum import Enum
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+from scopegate.core.headers import end_to_end
+from scopegate.proxy.failures import RawPathMissing, RequestNotForwardable
+
+if TYPE_CHECKING:
+    from scopegate.asgi import Scope
+    from scopegate.core.headers import Field
+
+_DIGITS = b"0123456789"
+_MAX_LENGTH_DIGITS = 18  # fits 64 bits, whatever the upstream is written in
+_LOWER = b"abcdefghijklmnopqrstuvwxyz"
+_NAME_BYTES = _DIGITS + _LOWER + b"!#$%&'*+-.^_`|~"  # RFC 9110 tchar; ASGI names are lower case
+_METHOD_BYTES = _NAME_BYTES + _LOWER.upper()
+# A host as RFC 3986 has it, but for the comma, by which two Host fields may have been joined.
+_HOST_BYTES = _DIGITS + _LOWER + _LOWER.upper() + b"-._~%!$&'()*+;=:[]"
+# What may stand in a request target. The rest would end it (space), split the request (CR, LF),
+# cut it short in an upstream written in C (NUL), or vanish on the way (#). Non-ASCII bytes pass: they
+# are forwarded as they came, and whoever decides on the path has seen the same bytes.
+_PATH_BYTES = bytes(byte for byte in range(0x21, 0x100) if byte not in b"\x7f#?")
+_QUERY_BYTES = _PATH_BYTES + b"?"
+
+# RFC 9110 section 9.2.2. What is repeated after a dead connection must do no harm twice.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+
+
+def _spellings(name: bytes) -> list[bytes]:
+    """`name` with every choice of ``-`` and ``_``: CGI-style upstreams read them all as one name."""
+    first, *others = name.split(b"-")
+    return [
+        first + b"".join(map(bytes.__add__, dashes, others))
+        for dashes in product((b"-", b"_"), repeat=len(others))
+    ]
+
+
+# Fields that are written here, so that what the client sent of them ends here. Expect is not written
+# anew: the server in front answers it with 100 as soon as the body is read.
+_OURS = frozenset(
+    spelling
+    for name in (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto")
+    for spelling in _spellings(name)
+) | {b"content-length", b"expect", b"host"}
+
+
+class Body(Enum):
+    """How the request body is framed."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    UNANNOUNCED = "unannounced"  # HTTP/2 and later: only reading it tells
+
+
+class Outgoing(NamedTuple):
+    """A request ready to be written.
+
+    ``head`` lacks the empty line that ends it, so that a framing field can be added to an
+    ``UNANNOUNCED`` body. ``length`` is -1 where it is not stated.
+    """
+
+    head: bytes
+    body: Body
+    length: int
+    to_head: bool
+    idempotent: bool
+
+
+def outgoing(scope: Scope, authority: bytes, *, preserve_host: bool) -> Outgoing:
+    """The request in `scope` for the upstream at `authority`; raises an `ExchangeFailed`.
+
+    Method, path, query and field values pass byte for byte or not at all.
+    """
+    method: str = scope["method"]
+    headers: list[Field] = list(scope["headers"])
+    fields = end_to_end(headers)
+    names = []
+    lines = []
+    hosts = []
+    lengths = []
+    for field in fields:
+        name, value = field
+        if name not in _OURS:
+            names.append(name)
+            lines.append(b"%b: %b" % field)
+        elif name == b"host":
+            hosts.append(value)
+        elif name == b"content-length":
+            lengths.append(value)
+    codings = (
+        [] if len(fields) == len(headers) else [v for name, v in headers if name == b"transfer-encoding"]
+    )
+    if b"" in names or b"".join(names).translate(None, _NAME_BYTES):
+        raise RequestNotForwardable
+
+    host = _host(hosts) or authority
+    body, length = _framing(lengths, codings, scope["http_version"])
+    lines.append(b"x-forwarded-host: " + host)
+    lines.append(b"x-forwarded-proto: " + scope["scheme"].encode("latin-1", "replace"))
+    client = scope.get("client")
+    if client and client[0]:
+        lines.append(b"x-forwarded-for: " + client[0].encode("latin-1", "replace"))
+    if length >= 0:
+        lines.append(b"content-length: %d" % length)
+    elif body is Body.CHUNKED:
+        lines.append(b"transfer-encoding: chunked")
+    head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\nvia: 1.1 scopegate\r\n" % (
+        _method(method),
+        _target(scope),
+        host if preserve_host else authority,
+        b"\r\n".join(lines),
+    )
+
+    # Every line end in the head is one that was put there on purpose.
+    line_ends = len(lines) + 3
+    if head.count(b"\r") != line_ends or head.count(b"\n") != line_ends or b"\0" in head:
+        raise RequestNotForwardable
+    return Outgoing(head, body, length, method == "HEAD", method in _IDEMPOTENT)
+
+
+def _method(method: str) -> bytes:
+    name = method.encode("latin-1", "replace")
+    if not name or name.translate(None, _METHOD_BYTES):
+        raise RequestNotForwardable
+    return name
+
+
+def _target(scope: Scope) -> bytes:
+    path: bytes | None = scope.get("raw_path")
+    query: bytes = scope.get("query_string", b"")
+    if not path:
+        raise RawPathMissing
+    if not path.startswith(b"/") and not (path == b"*" and scope["method"] == "OPTIONS"):
+        raise RequestNotForwardable
+    if path.translate(None, _PATH_BYTES) or query.translate(None, _QUERY_BYTES):
+        raise RequestNotForwardable
+    return b"%b?%b" % (path, query) if query else path
+
+
+def _host(hosts: list[bytes]) -> bytes:
+    """The value of the Host field, empty if there is none."""
+    if not hosts:
+        return b""
+    if len(hosts) > 1 or hosts[0].translate(None, _HOST_BYTES):
+        raise RequestNotForwardable
+    return hosts[0]
+
+
+def _framing(lengths: list[bytes], codings: list[bytes], http_version: str) -> tuple[Body, int]:
+    """How the body is delimited (RFC 9112 section 6.3), and its length or -1.
+
+    Servers differ in what they let through (one hands over Content-Length beside
+    Transfer-Encoding), so nothing is taken on trust.
+    """
+    if codings:
+        if lengths or len(codings) > 1 or codings[0].lower() != b"chunked":
+            raise RequestNotForwardable
+        return Body.CHUNKED, -1
+    if lengths:
+        digits = lengths[0]
+        if len(lengths) > 1 or not 0 < len(digits) <= _MAX_LENGTH_DIGITS or digits.translate(None, _DIGITS):
+            raise RequestNotForwardable
+        length = int(digits)
+        return (Body.LENGTH if length else Body.NONE), length
+    return (Body.NONE if http_version.startswith("1") else Body.UNANNOUNCED), -1

@@ -1,0 +1,183 @@
+"""One HTTP/1.1 response, parsed as its bytes come. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import httptools
+
+from scopegate.proxy.failures import UpstreamProtocolError
+
+MAX_HEAD = 128 * 1024  # bytes of response head, interim responses included
+_MAX_PIECE = 64 * 1024  # small chunks are joined up to this size
+
+_SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL = 200
+_BODILESS = frozenset({204, 304})
+
+
+class Answer:
+    """The answer to one request, and the target of the parser's callbacks.
+
+    Each request gets its own, with its own parser, so nothing that one answer leaves behind can
+    be taken for a part of the next. Field names come out in lower case, as ASGI wants them, and
+    values as they are; trailers are dropped.
+
+    ``started``: a byte has arrived. ``head_complete``: ``status`` and ``headers`` are final.
+    ``complete``: the whole answer was received. ``reusable``: the connection may carry another
+    exchange. ``queued``: bytes of body that `take` has not handed out. ``unmeasured``: the body has
+    no stated length.
+    """
+
+    __slots__ = (
+        "_head_size",
+        "_interim",
+        "_parser",
+        "_pieces",
+        "_tail",
+        "_to_head",
+        "_until_close",
+        "complete",
+        "head_complete",
+        "headers",
+        "queued",
+        "reusable",
+        "started",
+        "status",
+        "unmeasured",
+    )
+
+    def __init__(self, *, to_head: bool) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.started = False
+        self.head_complete = False
+        self.complete = False
+        self.reusable = False
+        self.queued = 0
+        self.unmeasured = False
+        self._to_head = to_head
+        self._interim = False
+        self._until_close = False
+        self._head_size = 0
+        self._tail = b""
+        self._pieces: deque[bytes] = deque()
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Take in what the connection received; raises `UpstreamProtocolError`."""
+        self.started = True
+        if self._parser is None:
+            self.reusable = False  # bytes after the end of the answer
+            return
+        if not self.head_complete:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # Trouble after the end is surplus: it spoils the connection, not the answer.
+            self.reusable = False
+            if not self.complete:
+                raise UpstreamProtocolError from None
+        if self.complete:
+            if self._to_head:
+                self._check_end_of_head(data)
+            self._parser = None  # ends the reference cycle with its bound callbacks
+        elif not self.head_complete:
+            self._tail = (self._tail + data)[-4:]
+            if self._head_size > MAX_HEAD:
+                raise UpstreamProtocolError
+
+    def feed_eof(self) -> None:
+        """The upstream closed its side in good order, which ends an answer of unstated length."""
+        if self._until_close and not self.complete:
+            self.complete = True
+            self._parser = None
+
+    def discard(self) -> None:
+        """End the reference cycle of an answer that will not be complete."""
+        self._parser = None
+
+    def take(self) -> bytes:
+        """The next piece of the body, empty if none is queued."""
+        pieces = self._pieces
+        if not pieces:
+            return b""
+        if self.queued > _MAX_PIECE:
+            piece = pieces.popleft()
+            self.queued -= len(piece)
+            return piece
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.queued = 0
+        return piece
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a message, or of what follows one."""
+        if self.complete:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field of the head, or of the trailer section."""
+        if not self.head_complete:
+            self.headers.append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The end of a head, final or interim."""
+        parser = self._parser
+        if self.complete or parser is None:
+            return
+        status = parser.get_status_code()
+        if status < 100 or status == _SWITCHING_PROTOCOLS:  # noqa: PLR2004 - RFC 9110 section 15
+            raise UpstreamProtocolError
+        if status < _FIRST_FINAL:
+            self._interim = True
+            self.headers = []
+            return
+        self._find_end(status)
+        self.status = status
+        self.reusable = parser.should_keep_alive()
+        self.head_complete = True
+
+    def on_chunk_header(self) -> None:
+        """The size line of a chunk."""
+        if self.complete:
+            self.reusable = False
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body, out of its chunk."""
+        if self.complete:
+            self.reusable = False
+            return
+        self._pieces.append(data)
+        self.queued += len(data)
+
+    def on_message_complete(self) -> None:
+        """The end of a message, final or interim."""
+        if self._interim:
+            self._interim = False
+        else:
+            self.complete = True
+
+    def _find_end(self, status: int) -> None:
+        """Settle how the body ends (RFC 9112 section 6.3)."""
+        if self._to_head:
+            # The parser cannot be told that it reads the answer to HEAD and would wait for a body.
+            self.complete = True
+            return
+        if status in _BODILESS:
+            self.headers = [field for field in self.headers if field[0] != b"content-length"]
+            return
+        self.unmeasured = not any(name == b"content-length" for name, _ in self.headers)
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        self._until_close = self.unmeasured and not codings
+        # Any other coding would have to be undone here, as the field itself does not pass on.
+        if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+            raise UpstreamProtocolError
+
+    def _check_end_of_head(self, data: bytes) -> None:
+        """Keep the connection only if the head ends the data: a body must not follow it."""
+        if not (self._tail + data).endswith(b"\r\n\r\n"):
+            self.reusable = False

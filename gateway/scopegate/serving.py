@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -51,10 +50,11 @@ _SHUTDOWN_TIMEOUT = 15  # seconds until a worker that does not stop is killed
 _BACKGROUND_TIMEOUT = 5.0  # seconds
 _POLL = 0.02  # seconds
 _PARENT_CHECK = 1.0  # seconds
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Callable[[], None]) -> None:
-    """Run the gateway until SIGINT or SIGTERM.
+    """Run the gateway until SIGINT, SIGTERM or the end of its terminal.
 
     Args:
         settings: how to run.
@@ -74,20 +74,26 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             f"The control plane cannot listen on {settings.admin_listen}: the data plane does.",
             hint="Choose another port.",
         )
-    # From here on there are processes to be stopped, whenever the signal comes.
-    signal.signal(signal.SIGTERM, _exit)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _exit)
+    stopping = _note_signals()
     with running_store(settings) as url:
         in_force = settings.model_copy(update={"redis_url": SecretStr(url)})
         prepare(in_force)
         listeners = (settings.listen, settings.admin_listen)
         with _control_plane(in_force, url), background(_call_when_listening, listeners, ready):
-            _data_plane(in_force)
+            _data_plane(in_force, stopping)
 
 
-def _exit(_signal: int, _frame: object) -> None:
-    sys.exit(0)
+def _note_signals() -> threading.Event:
+    """An event that is set when the gateway is told to stop.
+
+    Nothing is raised: an exception in the wrong place is lost, and the processes that run by then
+    would be left behind. A SIGHUP that is ignored (nohup) stays so.
+    """
+    stopping = threading.Event()
+    for number in _STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: stopping.set())
+    return stopping
 
 
 @contextmanager
@@ -138,8 +144,16 @@ def require_free(setting: str, address: Address) -> None:
         ) from error
 
 
-def _data_plane(settings: Settings) -> None:
-    server = MPServer(
+class _Server(MPServer):
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- granian's own
+        """Stop; a worker inherits this and has it until it begins to serve."""
+        if multiprocessing.parent_process() is not None:
+            os._exit(0)
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
+def _data_plane(settings: Settings, stopping: threading.Event) -> None:
+    server = _Server(
         "scopegate",
         address=_numeric(settings.listen.host),
         port=settings.listen.port,
@@ -154,10 +168,15 @@ def _data_plane(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=_SHUTDOWN_TIMEOUT,
     )
-    # The server would start its workers anew when its terminal is closed.
-    hang_up = signal.getsignal(signal.SIGHUP)
-    on_hang_up = hang_up if hang_up is signal.SIG_IGN else server.signal_handler_interrupt
-    server.on_startup(partial(signal.signal, signal.SIGHUP, on_hang_up))
+    ignores_hang_up = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    def take_over_signals() -> None:
+        # The server has set its handlers by now; it would answer a SIGHUP with new workers.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignores_hang_up else server.signal_handler_interrupt)
+        if stopping.is_set():
+            server.signal_handler_interrupt()
+
+    server.on_startup(take_over_signals)
     try:
         server.serve(target_loader=partial(_load_gateway, settings), wrap_loader=False)
     except SystemExit:
@@ -194,7 +213,7 @@ def _control_plane(settings: Settings, url: str) -> AbstractContextManager[None]
 @contextmanager
 def background(target: Callable[..., None], *args: object) -> Iterator[None]:
     """Run `target` in a process of its own for as long as the context lasts."""
-    process = multiprocessing.get_context("fork").Process(target=target, args=args)
+    process = multiprocessing.get_context("fork").Process(target=_run_alone, args=(target, *args))
     process.start()
     try:
         yield
@@ -206,9 +225,16 @@ def background(target: Callable[..., None], *args: object) -> Iterator[None]:
             process.join()
 
 
-def _call_when_listening(addresses: tuple[Address, ...], ready: Callable[[], None]) -> None:
+def _run_alone(target: Callable[..., None], *args: object) -> None:
+    """Run `target` until SIGTERM or the end of the parent, which alone hears SIGINT."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _stop_with_parent()
+    target(*args)
+
+
+def _call_when_listening(addresses: tuple[Address, ...], ready: Callable[[], None]) -> None:
     for address in addresses:
         wait_until_listening(address)
     ready()
@@ -225,11 +251,7 @@ def wait_until_listening(address: Address) -> None:
 
 
 def run_in_loop(create_app: Callable[[], ASGIApp], address: Address) -> None:
-    """Serve one application until SIGTERM; for what needs no speed.
-
-    SIGINT is left to the parent process, which sends SIGTERM when the time has come.
-    """
-    _stop_with_parent()
+    """Serve one application until SIGTERM; for what needs no speed."""
     asyncio.run(_serve_in_loop(create_app(), address))
 
 
@@ -245,7 +267,6 @@ async def _serve_in_loop(app: ASGIApp, address: Address) -> None:
     )
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, server.stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     await server.serve()
 
 

@@ -15,6 +15,9 @@ from asgi.upstreams import Peer, Visit, ok, on_both_loops, replies, upstream
 from scopegate.proxy import ReverseProxy, Timeouts
 from scopegate.proxy.connection import HIGH_WATER
 from scopegate.proxy.failures import UpstreamClosed, UpstreamProtocolError, UpstreamTimeout
+from scopegate.proxy.origin import parse_origin
+from scopegate.proxy.pool import Pool
+from scopegate.proxy.response import Answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -149,18 +152,20 @@ async def test_a_body_after_the_answer_to_head_reaches_nobody() -> None:
 
 @on_both_loops
 async def test_bytes_that_arrive_while_idle_close_the_connection() -> None:
-    closed = asyncio.Event()
+    answered, closed = asyncio.Event(), asyncio.Event()
 
     async def handler(peer: Peer) -> None:
         await peer.request()
         await peer.send(ok(b"first"))
         if peer.upstream.connections == 1:
+            await answered.wait()
             await peer.send(ok(b"evil"))
             await peer.closed()
             closed.set()
 
     async with proxied(handler) as (proxy, served):
         assert (await Visit().to(proxy)).body == b"first"
+        answered.set()
         await closed.wait()
         assert (await Visit().to(proxy)).body == b"first"
         assert served.connections == 2
@@ -250,19 +255,6 @@ async def test_a_reset_does_not_end_a_body_that_lasts_until_close() -> None:
 
 
 # Reuse and repetition
-
-
-async def dies_when_reused(peer: Peer) -> None:
-    """Answer one request on the first connection and drop the second one; then answer all."""
-    first = peer.upstream.connections == 1
-    await peer.request()
-    await peer.send(ok(b"first"))
-    if first:
-        await peer.request()
-        return
-    while True:
-        await peer.request()
-        await peer.send(ok(b"again"))
 
 
 async def answers_once(peer: Peer) -> None:
@@ -481,8 +473,16 @@ async def test_many_requests_share_few_connections() -> None:
 
 @on_both_loops
 async def test_places_freed_by_closed_connections_are_given_to_those_who_wait() -> None:
-    async with proxied(replies(ok(b"", b"Connection: close")), max_connections=2) as (proxy, served):
+    open_at_a_time = []
+
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        open_at_a_time.append(len(proxy._pool._open))  # type: ignore[union-attr]
+        await peer.send(ok(b"", b"Connection: close"))
+
+    async with proxied(handler, max_connections=2) as (proxy, served):
         visits = await asyncio.gather(*(Visit().to(proxy) for _ in range(20)))
+        assert max(open_at_a_time) == 2
         assert {visit.status for visit in visits} == {200}
         assert served.connections == 20
 
@@ -507,6 +507,30 @@ async def test_a_cancelled_wait_for_a_connection_costs_nobody_a_place() -> None:
         go.set()
         done = await asyncio.gather(held, *waiting, return_exceptions=True)
         assert [getattr(visit, "status", None) for visit in done] == [200, None, 200, None, 200, None, 200]
+
+
+@on_both_loops
+@pytest.mark.parametrize("reusable", [True, False])
+async def test_what_a_cancelled_waiter_was_just_given_goes_to_the_next(reusable: bool) -> None:  # noqa: FBT001
+    async with upstream(replies(ok())) as served:
+        pool = Pool(parse_origin(served.url), Timeouts(), max_connections=1, idle_expiry=30)
+        connection = await pool.obtain()
+        answer = Answer(to_head=False)
+        connection.begin(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", answer, lambda: None)
+        await connection.wait()
+        first, second = (asyncio.ensure_future(pool.obtain()) for _ in range(2))
+        await asyncio.sleep(0)
+        if reusable:
+            pool.give_back(connection)
+        else:
+            connection.close()
+            pool._lost(connection)
+        first.cancel()
+        given = await second
+        assert first.cancelled()
+        assert (given is connection) is reusable
+        given.close()
+        await pool.aclose()
 
 
 # Request bodies
@@ -582,6 +606,25 @@ async def test_a_body_of_another_length_than_announced_is_never_passed_on_as_who
         assert (visit.status, problem_code(visit)) == (400, "body_length_mismatch")
         assert served.requests == []
         assert (await Visit(**POST_2).to(proxy)).status == 200
+
+
+@on_both_loops
+@pytest.mark.parametrize("pieces", [[b"abc"], [b"a", b"bc"]])
+async def test_a_byte_too_much_ends_the_request_before_it_is_sent(pieces: list[bytes]) -> None:
+    seen: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def handler(peer: Peer) -> None:
+        await peer.head()
+        seen.set_result(await peer.reader.read())
+
+    async with proxied(handler) as (proxy, _):
+        visit = Visit("POST", headers=(HOST, (b"content-length", b"2")), body=None)
+        for piece in pieces:
+            visit.upload(piece)
+        await visit.to(proxy)
+        assert problem_code(visit) == "body_length_mismatch"
+        if len(pieces) > 1:
+            assert b"a".startswith(await seen)
 
 
 @on_both_loops
@@ -963,14 +1006,15 @@ async def test_lifespan_starts_and_closes_the_connections() -> None:
 
 @on_both_loops
 async def test_closing_lets_exchanges_finish_and_later_requests_work() -> None:
-    asked, go = asyncio.Event(), asyncio.Event()
+    asked, go, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def handler(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            asked.set()
-            await go.wait()
-            await peer.send(ok())
+        await peer.request()
+        asked.set()
+        await go.wait()
+        await peer.send(ok())
+        await peer.closed()
+        closed.set()
 
     async with proxied(handler) as (proxy, served):
         task = asyncio.ensure_future(Visit().to(proxy))
@@ -978,23 +1022,22 @@ async def test_closing_lets_exchanges_finish_and_later_requests_work() -> None:
         await proxy.aclose()
         go.set()
         assert (await task).status == 200
+        await closed.wait()
         assert (await Visit().to(proxy)).status == 200
         assert served.connections == 2
 
 
-def test_a_proxy_may_be_used_from_one_loop_after_another() -> None:
-    async def visit_once(proxy: ReverseProxy, expected: bytes) -> None:
-        assert (await Visit().to(proxy)).body == expected
-        await proxy.aclose()
+def test_a_proxy_may_be_used_from_one_loop_after_another(tmp_path: Path) -> None:
+    """As Starlette's TestClient does, which has a loop of its own for every request."""
+    socket_path = str(tmp_path / "up.sock")
+    proxy = ReverseProxy(f"unix:{socket_path}")
 
-    async def serve(proxy_of: dict[int, ReverseProxy]) -> None:
-        async with upstream(replies(ok(b"ok"))) as served:
-            await visit_once(proxy_of.setdefault(0, ReverseProxy(served.url)), b"ok")
+    async def visit_once() -> None:
+        async with upstream(replies(ok(b"ok")), socket_path=socket_path):
+            assert (await Visit().to(proxy)).body == b"ok"
 
-    proxies: dict[int, ReverseProxy] = {}
-    asyncio.run(serve(proxies))
-    with pytest.raises(AssertionError):
-        asyncio.run(visit_once(proxies[0], b"ok"))  # its upstream is gone, but the loop is no matter
+    for _ in range(2):
+        asyncio.run(visit_once())
 
 
 @on_both_loops

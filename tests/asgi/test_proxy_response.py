@@ -184,6 +184,7 @@ def test_only_an_answer_without_a_stated_end_ends_with_the_connection(case: Case
     "surplus",
     [
         b"x",
+        b"5",  # to a parser that waits for a chunk, the beginning of one
         b"H",
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         b"0\r\n\r\n",

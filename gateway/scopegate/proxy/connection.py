@@ -180,6 +180,8 @@ class Connection(asyncio.Protocol):
         """The upstream has closed its side in good order; the transport closes ours."""
         if self.answer is not None:
             self.answer.feed_eof()
+        else:
+            self.close()  # at once, so that no request is put on it meanwhile
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - its kind does not matter
         """Closed, by whichever side."""

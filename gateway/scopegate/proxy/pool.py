@@ -45,7 +45,11 @@ class Pool:
 
     def take(self) -> Connection | None:
         """An idle connection, if there is one."""
-        return self._idle.pop() if self._idle else None
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.failure is None:
+                return connection
+        return None
 
     async def obtain(self) -> Connection:
         """A new connection as soon as there is room for one, or one that is given back meanwhile."""

@@ -151,9 +151,12 @@ def test_latin_1_and_empty_values_pass() -> None:
         [(b"te", b"trailers"), (b"trailer", b"x")],
         [(b"upgrade", b"h2c"), (b"http2-settings", b"x"), (b"connection", b"http2-settings")],
         [(b"expect", b"100-continue")],
+        [(b"content_length", b"5"), (b"transfer_encoding", b"chunked")],
     ],
 )
-def test_hop_by_hop_fields_and_expect_end_here(fields: list[tuple[bytes, bytes]]) -> None:
+def test_hop_by_hop_fields_expect_and_other_spellings_of_framing_end_here(
+    fields: list[tuple[bytes, bytes]],
+) -> None:
     assert lines(HOST, *fields) == lines(HOST)
 
 

@@ -43,9 +43,16 @@ def _spellings(name: bytes) -> list[bytes]:
 # anew: the server in front answers it with 100 as soon as the body is read.
 _OURS = frozenset(
     spelling
-    for name in (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto")
+    for name in (
+        b"content-length",
+        b"expect",
+        b"host",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+    )
     for spelling in _spellings(name)
-) | {b"content-length", b"expect", b"host"}
+)
 
 
 class Body(Enum):
@@ -87,7 +94,7 @@ def outgoing(scope: Scope, authority: bytes, *, preserve_host: bool) -> Outgoing
         name, value = field
         if name not in _OURS:
             names.append(name)
-            lines.append(b"%b: %b" % field)
+            lines.append(b": ".join(field))
         elif name == b"host":
             hosts.append(value)
         elif name == b"content-length":

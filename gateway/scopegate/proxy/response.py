@@ -170,11 +170,14 @@ class Answer:
         if status in _BODILESS:
             self.headers = [field for field in self.headers if field[0] != b"content-length"]
             return
-        self.unmeasured = not any(name == b"content-length" for name, _ in self.headers)
-        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
-        self._until_close = self.unmeasured and not codings
+        names = [name for name, _ in self.headers]
+        self.unmeasured = b"content-length" not in names
+        if b"transfer-encoding" not in names:
+            self._until_close = self.unmeasured
+            return
         # Any other coding would have to be undone here, as the field itself does not pass on.
-        if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings != [b"chunked"]:
             raise UpstreamProtocolError
 
     def _check_end_of_head(self, data: bytes) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cli.conftest import Instance
 
 SECRET = re.compile(r"\bsg_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b")
+FIELDS = {
+    "id", "type", "state", "description", "user", "created_at", "expires_at", "delete_at", "rules",
+}  # fmt: skip
 CUSTOM = ("--type", "custom", "--url", "/api/recordings/*", "--method", "GET")
 
 
@@ -51,6 +54,7 @@ def test_a_key_of_each_type_is_active_at_once(
 ) -> None:
     created = instance.create(*args, description="Created for Face-to-Face recording")
     secret = created.pop("secret")
+    assert set(created) == FIELDS
     assert SECRET.fullmatch(secret)
     assert secret.split("_")[1] == created["id"]
     assert created["state"] == "active"

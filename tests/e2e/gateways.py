@@ -22,7 +22,7 @@ from scopegate.store import Store
 from scopegate.store.embedded import socket_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 POLICIES = Path(__file__).parents[2] / "policies"
 ANNOUNCED = "Ctrl-C stops it."
@@ -81,6 +81,7 @@ def serving(
     ports: tuple[int, int] | None = None,
     data_dir: Path | None = None,
     redis_url: str | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Gateway]:
     """A gateway in front of `upstream` that has said that it listens."""
     port, admin_port = ports or (find_free_port(), find_free_port())
@@ -95,6 +96,7 @@ def serving(
         *("--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin_port}"),
         *(*store, *args),
         directory=directory / "serve",
+        env=env,
     ) as process:
         wait_until(lambda: ANNOUNCED in process.err, "the gateway starts", process=process)
         yield Gateway(process, port, admin_port, store, url)

@@ -64,11 +64,11 @@ def test_every_printed_line_does_what_it_says_also_after_a_restart(directory: Pa
         assert process.interrupt() == 0
 
 
-def test_the_script_runs_as_one_script_too(directory: Path) -> None:
+def test_the_script_runs_as_one_script_too_and_anywhere(directory: Path, tmp_path: Path) -> None:
     with demo(directory, [find_free_port() for _ in range(3)]) as process:
         script = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", process.out],
-            cwd="/",
+            cwd=tmp_path,
             env=environment(),
             capture_output=True,
             text=True,

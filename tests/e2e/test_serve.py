@@ -280,13 +280,19 @@ def test_a_redis_that_restarts_loses_nothing_and_is_waited_for(directory: Path, 
     redis_url = f"redis://127.0.0.1:{port}/0"
     with running(*command, directory=directory / "redis-1") as redis:
         wait_until(lambda: listens(port), "Redis starts", process=redis)
-        with serving(directory, upstream.url, "--workers", "2", redis_url=redis_url) as gateway:
+        with serving(
+            *(directory, upstream.url, "--workers", "2"),
+            redis_url=redis_url,
+            env={"SCOPEGATE_MAX_STALENESS": "0.5"},
+        ) as gateway:
             gateway.fill()
             key = gateway.create_key("--user", "maria")
             assert _statuses(gateway, key["secret"]) == {200}
 
             redis.kill()
             wait_until(lambda: gateway.ask("/readyz").status_code == 503, "the gateway is not ready")
+            # What is known may be used for a moment more, then nothing is allowed.
+            wait_until(lambda: _statuses(gateway, key["secret"]) == {503}, "no worker decides any more")
             refused = gateway.get("/api/recordings/1", key["secret"])
             assert refused.status_code == 503
             assert refused.headers["content-type"] == "application/problem+json"

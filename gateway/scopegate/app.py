@@ -28,6 +28,7 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
         key_prefix=settings.key_prefix,
         key_header=settings.key_header,
         pepper=settings.pepper_bytes,
+        max_staleness=settings.max_staleness,
     )
 
 

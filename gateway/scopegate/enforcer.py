@@ -56,7 +56,6 @@ class Enforcer:
     """Judges requests. Whatever it cannot tell is a refusal.
 
     Args:
-        access: the source of facts.
         key_prefix: what the text of our keys begins with.
         key_header: the lower-case name of the field that holds the key.
         pepper: the HMAC key under which digests were made, if any.
@@ -65,23 +64,28 @@ class Enforcer:
 
     def __init__(
         self,
-        access: AccessSource,
         *,
         key_prefix: str = keys.DEFAULT_PREFIX,
         key_header: bytes = DEFAULT_KEY_HEADER,
         pepper: bytes | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._access = access
         self._key_prefix = key_prefix
         self.key_header = key_header
         self._pepper = pepper
         self._clock = clock
 
     async def judge(
-        self, method: str, raw_path: bytes, *, query: bytes, headers: Sequence[Field], http_version: str
+        self,
+        access: AccessSource,
+        method: str,
+        raw_path: bytes,
+        *,
+        query: bytes,
+        headers: Sequence[Field],
+        http_version: str,
     ) -> Verdict:
-        """Decide about one request, as it stood on the wire."""
+        """Decide about one request, as it stood on the wire, with the facts that `access` has now."""
         try:
             host = host_field(headers, http_version=http_version)
             request = canonicalize(method, raw_path, query=query, host=host)
@@ -92,18 +96,18 @@ class Enforcer:
         if key is None:
             return Verdict(Decision(Reason.KEY_MALFORMED), request)
         try:
-            return Verdict(await self._decide(request, key), request)
+            return Verdict(await self._decide(access, request, key), request)
         except StoreUnavailable as unavailable:
             log.warning("refused, for nobody can tell: %s", unavailable.message)
             return Verdict(Decision(Reason.STORE_UNAVAILABLE), request)
 
-    async def _decide(self, request: CanonicalRequest, key: KeyText) -> Decision:
+    async def _decide(self, access: AccessSource, request: CanonicalRequest, key: KeyText) -> Decision:
         digest = keys.digest(key, pepper=self._pepper)
-        scope = await self._access.scope(key)
+        scope = await access.scope(key)
         principal, catalogue = None, _NO_CATALOGUE
         # Not before the secret is proved: the time that the look-up takes would tell which ids exist.
         if scope is not None and scope.record.user is not None and proves_secret(scope.record, digest):
-            principal, catalogue = await self._access.of_user(key.tenant_tag, scope.record.user)
+            principal, catalogue = await access.of_user(key.tenant_tag, scope.record.user)
         return decide(
             request,
             digest=digest,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -10,14 +9,13 @@ from urllib.parse import unquote
 from scopegate.core import headers as fields
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, credential_fields
 from scopegate.core.decision import Decision
-from scopegate.core.errors import ConfigurationError
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
 from scopegate.core.reasons import Reason
 from scopegate.enforcer import Enforcer, Verdict
 from scopegate.problems import Problem, refusal, send_problem
 from scopegate.requestid import new_request_id
-from scopegate.store import Store
-from scopegate.store.embedded import EmbeddedStore
+from scopegate.session import StoreSession
+from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +42,8 @@ class AuthorizationMiddleware:
         key_prefix: what the text of keys begins with.
         key_header: the header field that holds the key, beside ``Authorization: Bearer``.
         pepper: the HMAC key under which the digests of keys were made, if any.
+        max_staleness: for how many seconds after Redis was lost the last known rights count; 0 reads
+            Redis for every request.
 
     Raises:
         ConfigurationError: neither or both of `redis_url` and `data_dir`, or a URL that is none.
@@ -59,22 +59,15 @@ class AuthorizationMiddleware:
         key_prefix: str = DEFAULT_PREFIX,
         key_header: str = DEFAULT_KEY_HEADER.decode(),
         pepper: bytes | None = None,
+        max_staleness: float = MAX_STALENESS,
     ) -> None:
-        if (redis_url is None) == (data_dir is None):
-            raise ConfigurationError(
-                "redis_url",
-                "AuthorizationMiddleware needs to know where the keys are.",
-                hint="Give redis_url='redis://...' or data_dir=Path(...), one of them.",
-            )
         self.app = app
-        self._embedded = None if data_dir is None else EmbeddedStore(data_dir)
-        self._url = redis_url or (self._embedded.url if self._embedded else "")
-        self._key_prefix = require_prefix(key_prefix)
-        self._key_header = key_header.lower().encode("ascii")
-        self._pepper = pepper
-        self._store = Store.at(self._url)
-        self._enforcer = self._new_enforcer()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._session = StoreSession(redis_url=redis_url, data_dir=data_dir, max_staleness=max_staleness)
+        self._enforcer = Enforcer(
+            key_prefix=require_prefix(key_prefix),
+            key_header=key_header.lower().encode("ascii"),
+            pepper=pepper,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge one connection scope, and pass it on or refuse it."""
@@ -97,19 +90,18 @@ class AuthorizationMiddleware:
         The end of the application's lifespan does it; a mounted application has none, so whoever
         mounts one calls this at the end of its own.
         """
-        self._loop = None
-        await self._store.aclose()
-        if self._embedded is not None:
-            await asyncio.to_thread(self._embedded.stop)
+        await self._session.aclose()
 
     async def _judge(self, scope: Scope) -> Verdict:
         try:
-            if asyncio.get_running_loop() is not self._loop:
-                await self._open()
+            session = self._session
+            if not session.is_open():
+                await session.open_for_request()
             raw_path = _raw_path(scope)
             if raw_path is None:
                 return Verdict(Decision(Reason.PATH_MALFORMED))
             return await self._enforcer.judge(
+                session.access,
                 # A WebSocket handshake is a GET (RFC 6455 section 4.1), whatever a server took for one.
                 scope["method"] if scope["type"] == "http" else "GET",
                 raw_path,
@@ -129,7 +121,7 @@ class AuthorizationMiddleware:
             raise RuntimeError("an allowed request has a key and one reading")
         received = scope["headers"]
         headers = fields.admitted(
-            received, credentials=credential_fields(received, key_header=self._key_header)
+            received, credentials=credential_fields(received, key_header=self._enforcer.key_header)
         )
         headers.append((fields.REQUEST_ID, request_id.encode("ascii")))
         headers.append((fields.KEY_ID, record.id.encode("ascii")))
@@ -147,29 +139,13 @@ class AuthorizationMiddleware:
         async def receive_opening() -> Message:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self._open()
+                await self._session.open()
             return message
 
         try:
             await self.app(scope, receive_opening, send)
         finally:
             await self.aclose()
-
-    async def _open(self) -> None:
-        """Bind the store to the running loop; connections of another loop would be of no use."""
-        if self._embedded is not None:
-            await asyncio.to_thread(self._embedded.start)
-        self._store = Store.at(self._url)
-        self._enforcer = self._new_enforcer()
-        self._loop = asyncio.get_running_loop()
-
-    def _new_enforcer(self) -> Enforcer:
-        return Enforcer(
-            self._store.access,
-            key_prefix=self._key_prefix,
-            key_header=self._key_header,
-            pepper=self._pepper,
-        )
 
 
 def _raw_path(scope: Scope) -> bytes | None:

@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 from scopegate.core.errors import ConfigurationError, ScopegateError
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
+from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -112,6 +113,12 @@ class Settings(BaseSettings):
         default_factory=_default_data_dir, description="Where the embedded Valkey keeps its data."
     )
     workers: int = Field(1, ge=1, le=256, description="Processes of the data plane.")
+    max_staleness: float = Field(
+        MAX_STALENESS,
+        ge=0,
+        le=60,
+        description="Seconds for which last known rights count while Redis is lost; 0 reads it each time.",
+    )
     key_prefix: str = Field(DEFAULT_PREFIX, description="What the text of keys begins with.")
     key_header: Annotated[str, AfterValidator(_require_header_name)] = Field(
         "X-API-Key", description="The header that holds the key, beside Authorization: Bearer."

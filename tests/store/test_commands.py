@@ -458,11 +458,12 @@ async def test_an_explanation_is_the_decision_of_the_enforcement(
     issued = [await commands.create_key(**({"description": "d"} | fields)) for fields in wanted]
     await commands.set_enabled(issued[7].record.id, enabled=False)
     clock.now = NOW + WEEK + timedelta(hours=1)
-    enforcer = Enforcer(store.access, clock=clock)
+    enforcer = Enforcer(clock=clock)
     reasons = set()
     for one, request in itertools.product(issued, REQUESTS):
         explanation = await commands.explain(one.record.id, request.method, request.url)
         verdict = await enforcer.judge(
+            store.access,
             request.method,
             request.path.encode(),
             query=request.query.encode(),
@@ -532,7 +533,7 @@ async def test_a_key_for_all_users_is_explained_without_the_policies(
 # Policies
 
 
-async def test_applying_policies_says_what_it_changes_and_is_idempotent(store: Store) -> None:
+async def test_applying_policies_says_what_it_changes_and_is_idempotent(store: Store, raw: Any) -> None:
     commands = Commands(store)
     planned = await commands.plan_policies(POLICIES)
     assert len(planned) == len(POLICIES.endpoints) + len(POLICIES.roles) + len(POLICIES.groups)
@@ -540,7 +541,9 @@ async def test_applying_policies_says_what_it_changes_and_is_idempotent(store: S
     assert await commands.apply_policies(POLICIES) == planned
     assert await store.policies.get() == POLICIES
     assert await commands.plan_policies(POLICIES) == ()
+    written = raw.info("persistence")["rdb_changes_since_last_save"]
     assert await commands.apply_policies(POLICIES) == ()
+    assert raw.info("persistence")["rdb_changes_since_last_save"] == written
     fewer = replace(POLICIES, groups={})
     [change] = await commands.apply_policies(fewer)
     assert "agents" in str(change)

@@ -27,7 +27,7 @@ PASSWORD = "made-up"
 LAYOUT: dict[str, Callable[..., str]] = {
     name: function
     for name, function in inspect.getmembers(layout, inspect.isfunction)
-    if function.__module__ == layout.__name__
+    if function.__module__ == layout.__name__ and function is not layout.parse
 }
 
 

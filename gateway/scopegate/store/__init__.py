@@ -9,6 +9,7 @@ from scopegate.store.access import StoredAccess
 from scopegate.store.connection import connect, require_reachable
 from scopegate.store.directory import Directory
 from scopegate.store.keys import KeyStore
+from scopegate.store.liveaccess import MAX_STALENESS, LiveAccess
 from scopegate.store.policies import PolicyStore
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Store:
             ConfigurationError: the URL cannot be used.
         """
         return cls(connect(url), tenant)
+
+    def live_access(self, *, max_staleness: float = MAX_STALENESS) -> LiveAccess:
+        """A live view of this store; it listens from `LiveAccess.start` on."""
+        return LiveAccess(self.access, self._redis, max_staleness=max_staleness)
 
     async def require_reachable(self) -> None:
         """Make sure that the server answers.

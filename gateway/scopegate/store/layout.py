@@ -6,6 +6,30 @@ and every change of them is one atomic step.
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
+PREFIX = "sg:"
+KEY = "key"
+USER = "user"
+POLICY_KINDS = frozenset({"roles", "groups", "catalogue"})
+
+_NAME = re.compile(r"sg:\{([^{}]*)\}:([a-z]+)(?::(.*))?", re.DOTALL)
+
+
+class Part(NamedTuple):
+    """What a name says: whose it is, of which kind, and the id where the kind has one."""
+
+    tag: str
+    kind: str
+    id: str
+
+
+def parse(name: bytes) -> Part | None:
+    """What a name of ours says, or None if it is none of ours."""
+    match = _NAME.fullmatch(name.decode("utf-8", "replace"))
+    return None if match is None else Part(match[1], match[2], match[3] or "")
+
 
 def key_record(tag: str, key_id: str) -> str:
     """String: one key's record."""

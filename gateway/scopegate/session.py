@@ -1,0 +1,110 @@
+"""The store as the running event loop sees it: connections, live view, embedded server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from scopegate.core.errors import ConfigurationError
+from scopegate.store import Store
+from scopegate.store.embedded import EmbeddedStore
+from scopegate.store.liveaccess import MAX_STALENESS, LiveAccess
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scopegate.enforcer import AccessSource
+
+
+class StoreSession:
+    """Opens the store for an event loop, and for another one if the loop changes.
+
+    Args:
+        redis_url: where the keys are, ``redis://``, ``rediss://`` or ``unix://``.
+        data_dir: instead of `redis_url`, the data directory of an embedded store.
+        max_staleness: as `LiveAccess` has it, in seconds; 0 reads Redis for every request.
+
+    Raises:
+        ConfigurationError: neither or both of `redis_url` and `data_dir`, or a URL that is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        redis_url: str | None = None,
+        data_dir: Path | None = None,
+        max_staleness: float = MAX_STALENESS,
+    ) -> None:
+        if redis_url is not None and data_dir is None:
+            self._embedded = None
+            self._url = redis_url
+        elif data_dir is not None and redis_url is None:
+            self._embedded = EmbeddedStore(data_dir)
+            self._url = self._embedded.url
+        else:
+            raise ConfigurationError(
+                "redis_url",
+                "It has to be said where the keys are.",
+                hint="Give redis_url='redis://...' or data_dir=Path(...), one of them.",
+            )
+        if max_staleness < 0:
+            raise ConfigurationError("max_staleness", "It is a number of seconds, 0 or more.")
+        self._max_staleness = max_staleness
+        self._store = Store.at(self._url)
+        self._live: LiveAccess | None = None
+        self._bound_to: asyncio.AbstractEventLoop | None = None
+        self._opened_for: asyncio.AbstractEventLoop | None = None
+        self.access: AccessSource = self._store.access
+
+    def is_open(self) -> bool:
+        """Whether ``access`` is what the running loop should use."""
+        return self._opened_for is asyncio.get_running_loop()
+
+    async def open(self) -> None:
+        """Connect for the running loop, and listen for changes as long as it runs.
+
+        Raises:
+            ConfigurationError: the data directory of the embedded store cannot be used.
+            StoreUnavailable: the embedded store does not start. A Redis that is not there yet is
+                no error: until it is, nobody can tell, and requests are refused.
+        """
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.start)
+        self._bind()
+        self._listen()
+
+    async def open_for_request(self) -> None:
+        """As `open`, for an application that was given no lifespan.
+
+        A loop's first request reads Redis and starts nothing that somebody would have to stop, for
+        test clients run each request in a loop of its own. From the second on it is as after `open`.
+        """
+        if self._bound_to is asyncio.get_running_loop():
+            self._listen()
+            return
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.start)
+        self._bind()
+
+    async def aclose(self) -> None:
+        """Close the connections, and stop the store if it is embedded here."""
+        self._bound_to = self._opened_for = None
+        live, self._live = self._live, None
+        if live is not None:
+            await live.stop()
+        await self._store.aclose()
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.stop)
+
+    def _bind(self) -> None:
+        # Connections of another loop would be of no use.
+        self._store = Store.at(self._url)
+        self.access = self._store.access
+        self._bound_to = asyncio.get_running_loop()
+
+    def _listen(self) -> None:
+        if self._max_staleness > 0 and self._live is None:
+            self._live = self._store.live_access(max_staleness=self._max_staleness)
+            self._live.start()
+            self.access = self._live
+        self._opened_for = self._bound_to

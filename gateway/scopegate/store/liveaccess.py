@@ -1,0 +1,161 @@
+"""The live view: the facts of decisions kept in this process, coherent with Redis."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from scopegate.core.errors import StoreUnavailable
+from scopegate.store import layout
+from scopegate.store.tracking import Tracking
+from scopegate.store.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from redis.asyncio import Redis
+
+    from scopegate.core.catalogue import Catalogue
+    from scopegate.core.decision import Scope
+    from scopegate.core.keys import KeyText
+    from scopegate.core.principal import Principal
+    from scopegate.store.access import StoredAccess
+
+    Entitlement = tuple[Principal | None, Catalogue]
+
+T = TypeVar("T")
+
+MAX_STALENESS = 5.0  # seconds
+_KEYS = 100_000
+_UNKNOWN_KEYS = 10_000
+_TENANTS = 10_000
+_USERS_OF_A_TENANT = 100_000
+_PAUSE_AFTER_FAILURE = 0.25  # seconds in which Redis is not asked again
+
+
+class LiveAccess:
+    """Answers from local views while Redis tells every change, and reads through while it does not.
+
+    When the tracking connection is lost, what the views hold is no longer trusted: each request
+    reads Redis. Only if Redis cannot be read either, the last known rights count, for at most
+    `max_staleness` seconds from its last sign of life; after that, and for whatever is not known,
+    nobody can tell.
+    """
+
+    def __init__(
+        self,
+        stored: StoredAccess,
+        redis: Redis,
+        *,
+        max_staleness: float = MAX_STALENESS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stored = stored
+        self._max_staleness = max_staleness
+        self._clock = clock
+        self._tracking = Tracking(redis, self)
+        self.live = False
+        self._connections = 0
+        self._heard_at = float("-inf")
+        self._asked_again_at = float("-inf")
+        self._scopes: View[str, Scope] = View(_KEYS, _UNKNOWN_KEYS)
+        self._users: dict[str, View[str, Entitlement]] = {}
+
+    def start(self) -> None:
+        """Begin to listen for changes, in the running loop."""
+        self._tracking.start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._tracking.stop()
+
+    async def scope(self, key: KeyText) -> Scope | None:
+        """As `StoredAccess.scope`."""
+        scopes = self._scopes
+        if not self.live:
+            return await self._read_through(scopes, key.id, lambda: self._stored.scope(key))
+        if scopes.known(key.id):
+            return scopes.get(key.id)
+        return await scopes.load(key.id, lambda: self._stored.scope(key))
+
+    async def of_user(self, tenant_tag: str, user_id: str) -> Entitlement:
+        """As `StoredAccess.of_user`."""
+        users = self._users.get(tenant_tag)
+        if users is None:
+            users = self._new_users(tenant_tag)
+        if not self.live:
+            found = await self._read_through(
+                users, user_id, lambda: self._stored.of_user(tenant_tag, user_id)
+            )
+        elif users.known(user_id):
+            found = users.get(user_id)
+        else:
+            found = await users.load(user_id, lambda: self._stored.of_user(tenant_tag, user_id))
+        if found is None:
+            raise StoreUnavailable("The user was not read.")
+        return found
+
+    async def _read_through(
+        self, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]
+    ) -> T | None:
+        before = self._connections
+        if self._clock() < self._asked_again_at:
+            return self._last_known(view, name)
+        try:
+            value = await read()
+        except StoreUnavailable:
+            self._asked_again_at = self._clock() + _PAUSE_AFTER_FAILURE
+            return self._last_known(view, name)
+        # A view that has come alive meanwhile was told of changes that this reading may have missed.
+        if not self.live and before == self._connections:
+            view.put(name, value)
+        return value
+
+    def _last_known(self, view: View[str, T], name: str) -> T:
+        value = view.get(name)
+        if value is None or self._clock() - self._heard_at > self._max_staleness:
+            raise StoreUnavailable("Redis does not answer.")
+        return value
+
+    def _new_users(self, tenant_tag: str) -> View[str, Entitlement]:
+        if len(self._users) >= _TENANTS:
+            self._users.clear()
+        users = self._users[tenant_tag] = View(_USERS_OF_A_TENANT, 0)
+        return users
+
+    # What the tracking connection tells
+
+    def connected(self) -> None:
+        """Trust the views from now on, and nothing that they held before."""
+        self.everything_changed()
+        self._connections += 1
+        self._asked_again_at = float("-inf")
+        self.heard()
+        self.live = True
+
+    def disconnected(self) -> None:
+        """Trust the views no longer; keep what they hold for the worst case."""
+        self.live = False
+
+    def heard(self) -> None:
+        """Note the sign of life."""
+        self._heard_at = self._clock()
+
+    def changed(self, name: bytes) -> None:
+        """Forget what came from the value of this name."""
+        part = layout.parse(name)
+        if part is None:
+            self.everything_changed()
+        elif part.kind == layout.KEY:
+            self._scopes.drop(part.id)
+        elif part.kind == layout.USER:
+            users = self._users.get(part.tag)
+            if users is not None:
+                users.drop(part.id)
+        elif part.kind in layout.POLICY_KINDS:
+            self._users.pop(part.tag, None)
+
+    def everything_changed(self) -> None:
+        """Forget everything."""
+        self._scopes.clear()
+        self._users.clear()

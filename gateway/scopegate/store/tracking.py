@@ -1,0 +1,116 @@
+"""Server-assisted coherence: Redis tells at once which names changed, whoever changed them.
+
+``CLIENT TRACKING ON BCAST`` (Redis 6 and later) pushes the name of every key below a prefix that
+is written, deleted or expires, over a connection of its own that speaks RESP3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis.exceptions import RedisError
+
+from scopegate.store.layout import PREFIX
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from redis.asyncio.connection import AbstractConnection
+
+log = logging.getLogger("scopegate.store")
+
+HEARTBEAT = 0.5  # seconds between pings; silence for the connection's own timeout means it is lost
+_FIRST_PAUSE = 0.02  # seconds before a first attempt to connect again
+_LONGEST_PAUSE = 0.5
+_STOP_PATIENCE = 0.1
+
+
+class Listener(Protocol):
+    """Who is told what happens."""
+
+    def connected(self) -> None:
+        """From now on every change is told; what is known from before may be out of date."""
+
+    def changed(self, name: bytes) -> None:
+        """The value of this name was written, deleted, or has expired."""
+
+    def everything_changed(self) -> None:
+        """The whole database was emptied."""
+
+    def heard(self) -> None:
+        """The server is there, and nothing that it told before this is still on its way."""
+
+    def disconnected(self) -> None:
+        """From now on changes may go unnoticed."""
+
+
+class Tracking:
+    """Keeps one tracking connection open, and tells `listener` what it hears."""
+
+    def __init__(self, redis: Redis, listener: Listener) -> None:
+        self._redis = redis
+        self._listener = listener
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to connect, in the running loop."""
+        self._task = asyncio.create_task(self._keep_connected())
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        task, self._task = self._task, None
+        # The client takes a cancellation while it connects for a reason to return.
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_STOP_PATIENCE)
+
+    async def _keep_connected(self) -> None:
+        pause = _FIRST_PAUSE
+        while self._task is not None:
+            try:
+                async for _ in self._listen():
+                    pause = _FIRST_PAUSE
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("the tracking connection is lost: %s", type(error).__name__)
+            # Many workers lose their connections at the same moment; they do not all come back in it.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- no secret
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _listen(self) -> Any:  # noqa: ANN401 -- an async generator of nothing
+        connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        pinger: asyncio.Task[None] | None = None
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            connection._parser.set_invalidation_push_handler(self._invalidated)  # type: ignore[attr-defined] # noqa: SLF001
+            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", PREFIX)
+            await connection.read_response()
+            self._listener.connected()
+            pinger = asyncio.create_task(_ping(connection))
+            while True:
+                answer = await connection.read_response(push_request=True)
+                if answer == b"PONG":
+                    self._listener.heard()
+                yield
+        finally:
+            self._listener.disconnected()
+            if pinger is not None:
+                pinger.cancel()
+            await connection.disconnect(nowait=True)
+
+    async def _invalidated(self, push: list[Any]) -> None:
+        names: list[bytes] | None = push[1]
+        if names is None:
+            self._listener.everything_changed()
+            return
+        for name in names:
+            self._listener.changed(name)
+
+
+async def _ping(connection: AbstractConnection) -> None:
+    with contextlib.suppress(RedisError, OSError):
+        while True:
+            await connection.send_command("PING", check_health=False)
+            await asyncio.sleep(HEARTBEAT)

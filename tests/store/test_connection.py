@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSWORD = "s3cret-pa55word"
+LONGER_THAN_ANY_TIMEOUT = 20.0  # seconds; so that an operation without one fails
 
 Operation = Callable[[Store], Awaitable[object]]
 OPERATIONS: dict[str, Operation] = {
@@ -57,9 +58,11 @@ def test_every_operation_is_among_them() -> None:
 
 async def refusal(url: str, operation: Operation) -> StoreUnavailable:
     store = Store.at(url)
-    with pytest.raises(StoreUnavailable) as refused:
-        await operation(store)
-    await store.aclose()
+    try:
+        with pytest.raises(StoreUnavailable) as refused:
+            await asyncio.wait_for(operation(store), LONGER_THAN_ANY_TIMEOUT)
+    finally:
+        await store.aclose()
     return refused.value
 
 
@@ -100,9 +103,11 @@ async def server_that(
             await writer.wait_closed()
 
     server = await asyncio.start_server(closing, "127.0.0.1", 0)
-    yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
-    await server.wait_closed()
+    try:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
 
 
 @each_operation

@@ -169,6 +169,13 @@ async def test_redis_deletes_a_key_seven_days_after_its_expiry(
     assert raw.zscore(layout.key_index(TAG), key().id) == expected
 
 
+async def test_no_deletion_is_so_far_away_that_it_is_rounded(store: Store, raw: Any) -> None:
+    # A float of seconds has no microseconds left by then.
+    await store.keys.create(key(expires_at=datetime(9998, 12, 24, 23, 59, 59, 999_999, tzinfo=UTC)), now=NOW)
+    deletion = datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert raw.pexpiretime(layout.key_record(TAG, key().id)) == int(deletion.timestamp()) * 1000 + 999
+
+
 async def test_another_expiry_moves_the_deletion(store: Store, raw: Any) -> None:
     await store.keys.create(key(expires_at=NOW), now=NOW - WEEK)
     for expires_at in (NOW + 4 * WEEK, NOW + WEEK):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSWORD = "s3cret-pa55word"
-LONGER_THAN_ANY_TIMEOUT = 20.0  # seconds; so that an operation without one fails
+LONGER_THAN_ANY_TIMEOUT = 5.0  # seconds; so that an operation without one fails
 
 Operation = Callable[[Store], Awaitable[object]]
 OPERATIONS: dict[str, Operation] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from pathlib import Path
@@ -95,6 +96,12 @@ async def test_the_documented_permissions_are_enough_and_not_more(store_url: str
     raw.script_flush()
     store = Store.at(store_url.replace("unix://", f"unix://scopegate:{PASSWORD}@"))
     await exercise(store)
+    live = store.live_access()
+    live.start()
+    async with asyncio.timeout(10):
+        while not live.live or "cmdstat_ping" not in raw.info("commandstats"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await live.stop()
     await store.aclose()
     used = {name.removeprefix("cmdstat_") for name in raw.info("commandstats")}
     raw.acl_deluser("scopegate")

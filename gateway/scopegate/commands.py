@@ -135,11 +135,18 @@ class Commands:
 
         Raises:
             NotFound: there is none.
-            InvalidInput: there are several.
+            InvalidInput: there are several, or it is no id; what was given may be a secret, so the
+                error does not repeat it.
         """
+        if not reference.isalnum() or len(reference) > keys.ID_LENGTH:
+            raise InvalidInput(
+                "id",
+                "That is not the id of a key.",
+                hint="An id has 12 letters and digits: the part of a key between its two '_'.",
+            )
         if len(reference) == keys.ID_LENGTH:
             return await self._store.keys.get(reference)
-        found = [record for record in await self.list_keys() if reference and record.id.startswith(reference)]
+        found = [record for record in await self.list_keys() if record.id.startswith(reference)]
         if len(found) > 1:
             raise InvalidInput(
                 "id",
@@ -215,6 +222,13 @@ class Commands:
                 f"There is no user {record.user!r}.",
                 hint="List the users with: scopegate user list",
                 code="user_not_found",
+            )
+        if not principal.active:
+            raise InvalidInput(
+                "user",
+                f"The user {record.user!r} is not active, so the key would open nothing.",
+                hint=f"Activate the user first: scopegate user activate {record.user}",
+                code="user_inactive",
             )
         found = gaps(record.rules, principal, catalogue)
         useless = [gap for gap in found if gap.useless]

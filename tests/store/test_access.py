@@ -18,6 +18,7 @@ from scopegate.core.principal import Principal
 from scopegate.core.request import CanonicalRequest
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import Store, layout
+from scopegate.store.records import encode
 from store.facts import INCOMPILABLE, NOW, POLICIES, TAG, key, key_id, names, text_of, user
 
 RECORD = layout.key_record(TAG, key().id)
@@ -228,14 +229,14 @@ async def test_an_unchanged_catalogue_is_compiled_once(store: Store) -> None:
 
 
 async def test_rights_that_another_client_writes_count_for_the_next_call(store: Store, raw: Any) -> None:
-    raw.set(KIM, '{"id": "kim", "name": "Kim", "roles": ["agent"]}')
+    raw.set(KIM, encode(user(roles=names("agent"))))
     raw.hset(layout.roles(TAG), "agent", '["recordings.view"]')
     assert await privileges(store) == {"recordings.view"}
     raw.hset(layout.roles(TAG), "agent", "[]")
     assert await privileges(store) == names()
     raw.hset(layout.groups(TAG), "agents", '["editor"]')
     raw.hset(layout.roles(TAG), "editor", '["notes.edit"]')
-    raw.set(KIM, '{"id": "kim", "name": "Kim", "groups": ["agents"]}')
+    raw.set(KIM, encode(user(groups=names("agents"))))
     assert await privileges(store) == {"notes.edit"}
     raw.hdel(layout.roles(TAG), "editor")
     assert await privileges(store) == names()

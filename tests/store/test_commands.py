@@ -201,7 +201,6 @@ PREVIEWS = {
     ),
     "no endpoint is listed": Preview("kim", ("/api/other",), refused="no endpoint"),
     "no endpoint is listed, and that is allowed": Preview("kim", ("/api/other",), unlisted_allowed=True),
-    "an inactive user has nothing": Preview("gone", ("/api/recordings/1",), refused="recordings.view"),
 }
 
 
@@ -226,6 +225,14 @@ async def test_a_user_has_to_be_able_to_use_the_rules(commands: Commands, case: 
     assert len(issued.warnings) == len(case.warned)
     assert all(word in warning for word, warning in zip(case.warned, issued.warnings, strict=True))
     assert await commands.list_keys() == [issued.record]
+
+
+@pytest.mark.parametrize("kind", [KeyType.EXTERNAL, KeyType.CUSTOM])
+async def test_a_key_for_an_inactive_user_would_open_nothing(commands: Commands, kind: KeyType) -> None:
+    rules = (Rule("GET", "/api/recordings/1"),) if kind is KeyType.CUSTOM else ()
+    with pytest.raises(InvalidInput, match="not active") as refused:
+        await commands.create_key(key_type=kind, description="d", user="gone", rules=rules)
+    assert (refused.value.code, refused.value.field) == ("user_inactive", "user")
 
 
 async def test_a_key_for_all_users_is_not_previewed(commands: Commands) -> None:
@@ -275,16 +282,23 @@ async def test_a_key_is_found_by_its_id_or_its_beginning(commands: Commands, sto
     with pytest.raises(InvalidInput, match=r"2 keys begin with '000aa': .*000aabbbbbbb") as ambiguous:
         await commands.find_key("000aa")
     assert ambiguous.value.field == "id"
-    for unknown in ("000x", "000aaaaaaaab", "aaa", "000aaaaaaaaa0", "*", "000a*"):
+    for unknown in ("000x", "000aaaaaaaab", "aaa"):
         with pytest.raises(NotFound):
             await commands.find_key(unknown)
+
+
+@pytest.mark.parametrize("text", ["000aaaaaaaaa0", "*", "000a*", f"sg_000aaaaaaaaa_{'s' * 38}"])
+async def test_what_is_no_id_may_be_a_secret_and_is_not_repeated(commands: Commands, text: str) -> None:
+    with pytest.raises(InvalidInput, match="not the id of a key") as refused:
+        await commands.find_key(text)
+    assert text not in f"{refused.value.message} {refused.value.hint}"
 
 
 async def test_an_empty_reference_finds_no_key_not_even_the_only_one(
     commands: Commands, store: Store
 ) -> None:
     await store.keys.create(key(), now=NOW)
-    with pytest.raises(NotFound):
+    with pytest.raises(InvalidInput):
         await commands.find_key("")
 
 
@@ -455,7 +469,9 @@ async def test_an_explanation_is_the_decision_of_the_enforcement(
         {"key_type": KeyType.EXTERNAL, "description": "expired", "expires_at": NOW + timedelta(days=1)},
         {"key_type": KeyType.EXTERNAL, "description": "deleted", "expires_at": NOW + timedelta(minutes=1)},
     ]
+    await commands.set_active("gone", active=True)
     issued = [await commands.create_key(**({"description": "d"} | fields)) for fields in wanted]
+    await commands.set_active("gone", active=False)
     await commands.set_enabled(issued[7].record.id, enabled=False)
     clock.now = NOW + WEEK + timedelta(hours=1)
     enforcer = Enforcer(clock=clock)

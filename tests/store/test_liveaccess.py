@@ -301,3 +301,15 @@ async def test_a_lost_tracking_connection_comes_back(store: Store, live: LiveAcc
     await until(lambda: live._connections > connections and live.live)
     await store.keys.change(key.id, lambda record: replace(record, enabled=False))
     await settled(lambda: live.scope(key), lambda scope: scope is not None and not scope.record.enabled)
+
+
+async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_read(
+    store: Store, counted: Counted, store_url: str
+) -> None:
+    access = LiveAccess(counted, store._redis)  # type: ignore[arg-type]
+    broken, whole = await new_key(store), await new_key(store)
+    with redis.Redis.from_url(store_url) as anyone:
+        anyone.set(layout.key_record(TAG, broken.id), "{}")
+    with pytest.raises(StoreUnavailable):
+        await access.scope(broken)
+    assert await access.scope(whole) is not None

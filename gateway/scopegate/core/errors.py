@@ -81,6 +81,12 @@ class StoreUnavailable(ScopegateError):
     code = "store_unavailable"
 
 
+class UnreadableRecord(StoreUnavailable):
+    """Redis answered, but what it holds means nothing to us: nobody can tell, so nothing is allowed."""
+
+    code = "record_unreadable"
+
+
 class MatchingFailed(ScopegateError):
     """Patterns could not be matched within their memory bound, so nobody can tell what applies."""
 

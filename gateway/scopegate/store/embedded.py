@@ -115,7 +115,7 @@ class EmbeddedStore:
                 unix_socket_perm="600",
                 config=_CONFIG,
             )
-            with _interrupts_kept_from_children():
+            with _inherited_by_the_server():
                 server.start(timeout=_START_TIMEOUT)
         except (ValkeyServerError, OSError) as error:
             self._release_lock()
@@ -181,11 +181,14 @@ class EmbeddedStore:
 
 
 @contextmanager
-def _interrupts_kept_from_children() -> Iterator[None]:
+def _inherited_by_the_server() -> Iterator[None]:
     # Ctrl-C reaches the whole process group. The store has to outlive the gateway's last request,
-    # so its process is started with SIGINT blocked; it is stopped by us, with SIGTERM.
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # so its process is started with SIGINT blocked; it is stopped by us, with SIGTERM. What it
+    # writes is for its owner's eyes only.
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = os.umask(0o077)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        os.umask(mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from scopegate.core.errors import StoreUnavailable
+from scopegate.core.errors import StoreUnavailable, UnreadableRecord
 from scopegate.store import layout
 from scopegate.store.tracking import Tracking
 from scopegate.store.view import View
@@ -103,6 +103,8 @@ class LiveAccess:
             return self._last_known(view, name)
         try:
             value = await read()
+        except UnreadableRecord:
+            raise
         except StoreUnavailable:
             self._asked_again_at = self._clock() + _PAUSE_AFTER_FAILURE
             return self._last_known(view, name)

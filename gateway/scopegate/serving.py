@@ -50,6 +50,7 @@ _SHUTDOWN_TIMEOUT = 15  # seconds until a worker that does not stop is killed
 _BACKGROUND_TIMEOUT = 5.0  # seconds
 _POLL = 0.02  # seconds
 _PARENT_CHECK = 1.0  # seconds
+_INSISTENCE = 1.0  # seconds
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -145,16 +146,26 @@ def require_free(setting: str, address: Address) -> None:
 
 
 class _Server(MPServer):
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 -- granian's own
+        super().__init__("scopegate", **options)
+        self._owner = os.getpid()
+
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- granian's own
         """Stop; a worker inherits this and has it until it begins to serve."""
-        if multiprocessing.parent_process() is not None:
+        if os.getpid() != self._owner:
             os._exit(0)
         super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+        threading.Thread(target=self._insist, daemon=True).start()
+
+    def _insist(self) -> None:
+        # A worker that was starting has missed the signal if its loop did not run just then.
+        time.sleep(_INSISTENCE)
+        for worker in tuple(self.wrks):
+            worker.terminate()  # type: ignore[no-untyped-call]
 
 
 def _data_plane(settings: Settings, stopping: threading.Event) -> None:
     server = _Server(
-        "scopegate",
         address=_numeric(settings.listen.host),
         port=settings.listen.port,
         interface=Interfaces.ASGI,
@@ -186,6 +197,9 @@ def _data_plane(settings: Settings, stopping: threading.Event) -> None:
 
 
 def _load_gateway(settings: Settings) -> ASGIApp:
+    # Ctrl-C reaches all processes. It is for the parent to stop the workers: two signals at a time
+    # make a worker of granian 2.8 wait for itself.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     _stop_with_parent()
     return create_gateway(settings)
 

@@ -47,6 +47,5 @@ def create_proxy(settings: Settings) -> ReverseProxy:
     try:
         return ReverseProxy(settings.upstream)
     except ValueError as error:
-        raise ConfigurationError(
-            "upstream", str(error), hint="Use http://host:port, https://host:port or unix:/path/to/socket."
-        ) from error
+        what = str(error).removeprefix("upstream: ")
+        raise ConfigurationError("upstream", f"{what[0].upper()}{what[1:]}.") from error

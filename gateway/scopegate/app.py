@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scopegate.core.errors import ConfigurationError
 from scopegate.middleware import AuthorizationMiddleware
 from scopegate.proxy import ReverseProxy
+from scopegate.proxy.origin import FORMS
 
 if TYPE_CHECKING:
     from scopegate.settings import Settings
@@ -47,5 +48,9 @@ def create_proxy(settings: Settings) -> ReverseProxy:
     try:
         return ReverseProxy(settings.upstream)
     except ValueError as error:
-        what = str(error).removeprefix("upstream: ")
-        raise ConfigurationError("upstream", f"{what[0].upper()}{what[1:]}.") from error
+        what, _, fix = str(error).removeprefix("upstream: ").partition("; ")
+        raise ConfigurationError("upstream", _sentence(what), hint=_sentence(fix or FORMS)) from error
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

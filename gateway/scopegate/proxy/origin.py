@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_FORMS = "http://host[:port], https://host[:port] or unix:/path/to.sock"
+FORMS = "http://host[:port], https://host[:port] or unix:/path/to.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def parse_origin(upstream: str, ssl_context: ssl.SSLContext | None = None) -> Or
         )
     scheme, colon, rest = upstream.partition(":")
     if not colon or scheme not in {"http", "https", "unix"}:
-        raise ValueError(f"upstream: unknown scheme; write {_FORMS}")
+        raise ValueError(f"upstream: unknown scheme; write {FORMS}")
     if ssl_context is not None and scheme != "https":
         raise ValueError(
             "upstream: ssl_context is given, but the scheme is not https; write https:// or leave it out"
@@ -58,7 +58,7 @@ def parse_origin(upstream: str, ssl_context: ssl.SSLContext | None = None) -> Or
     if scheme == "unix":
         return _unix_origin(rest)
     if not rest.startswith("//"):
-        raise ValueError(f"upstream: '//' is missing after the scheme; write {_FORMS}")
+        raise ValueError(f"upstream: '//' is missing after the scheme; write {FORMS}")
     host, port = _host_and_port(upstream, scheme)
     shown = f"[{host}]" if ":" in host else host
     authority = shown if port == _DEFAULT_PORTS[scheme] else f"{shown}:{port}"
@@ -94,7 +94,7 @@ def _host_and_port(upstream: str, scheme: str) -> tuple[str, int]:
     if parts.path not in {"", "/"}:
         raise ValueError("upstream: a path is not allowed, as paths are forwarded unchanged; remove it")
     if not host or any(character in '%\\"<>^`{|}[]' for character in host):
-        raise ValueError(f"upstream: the host is missing or not valid; write {_FORMS}")
+        raise ValueError(f"upstream: the host is missing or not valid; write {FORMS}")
     if port == 0 or parts.netloc.endswith(":"):
         raise ValueError("upstream: the port is missing or 0; write a port from 1 to 65535, or none")
     return host, port or _DEFAULT_PORTS[scheme]

@@ -36,14 +36,16 @@ clean: ## Remove the environment and everything that tools left
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --constraint constraints.txt --upgrade pip
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --constraint constraints.txt --upgrade pip
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.venv pyproject.toml constraints.txt
-	$(PIP) install --constraint constraints.txt --editable .
+	@echo "Installing Scopegate into $(VENV), once ..." >&2
+	@$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.developed: $(VENV)/.installed
-	$(PIP) install --constraint constraints.txt --editable . --group dev
+	@echo "Installing what the tests need into $(VENV), once ..." >&2
+	@$(PIP) install --constraint constraints.txt --editable . --group dev
 	@touch $@

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scopegate.core import keys
 from scopegate.core.catalogue import Catalogue
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("scopegate")
 
 _NO_CATALOGUE = Catalogue()
+_WARNING_INTERVAL = timedelta(seconds=10)
 
 
 class AccessSource(Protocol):
@@ -39,8 +39,7 @@ class AccessSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A decision and the reading of the request that it is about; None where there is no single one."""
 
     decision: Decision
@@ -74,6 +73,7 @@ class Enforcer:
         self.key_header = key_header
         self._pepper = pepper
         self._clock = clock
+        self._warned_at: datetime | None = None
 
     async def judge(
         self,
@@ -98,8 +98,15 @@ class Enforcer:
         try:
             return Verdict(await self._decide(access, request, key), request)
         except StoreUnavailable as unavailable:
-            log.warning("refused, for nobody can tell: %s", unavailable.message)
+            self._warn(unavailable)
             return Verdict(Decision(Reason.STORE_UNAVAILABLE), request)
+
+    def _warn(self, unavailable: StoreUnavailable) -> None:
+        # Not once for each request: an outage must not fill the disk too.
+        now = self._clock()
+        if self._warned_at is None or now - self._warned_at >= _WARNING_INTERVAL:
+            self._warned_at = now
+            log.warning("requests are refused, for nobody can tell: %s", unavailable.message)
 
     async def _decide(self, access: AccessSource, request: CanonicalRequest, key: KeyText) -> Decision:
         digest = keys.digest(key, pepper=self._pepper)

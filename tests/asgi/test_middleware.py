@@ -384,13 +384,18 @@ def problem_code(sent: list[Message]) -> str:
     return code
 
 
-async def test_an_unreachable_store_refuses_with_503(tmp_path: Path) -> None:
+async def test_an_unreachable_store_refuses_with_503(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     app = AuthorizationMiddleware(never, redis_url=f"unix://{tmp_path}/none.sock")
     key = "sg_000000000000_" + "0" * 32
     from scopegate.core import keys as grammar  # noqa: PLC0415
 
     text = (key + grammar._checksum(key)).encode()
-    sent = await call(app, headers=[(b"host", b"gw.test"), (b"x-api-key", text)])
+    headers = [(b"host", b"gw.test"), (b"x-api-key", text)]
+    await call(app, headers=headers)
+    sent = await call(app, headers=headers)
+    assert sum("nobody can tell" in record.message for record in caplog.records) == 1
     assert sent[0]["status"] == 503
     assert (b"retry-after", b"1") in sent[0]["headers"]
     assert problem_code(sent) == "store_unavailable"

@@ -249,7 +249,7 @@ def test_the_host_is_matched_apart_from_the_path(
 def test_many_patterns_match_like_each_of_them_alone(written: list[str], host: str | None, path: str) -> None:
     patterns = [UrlPattern.parse(text) for text in written]
     alone = {i for i, pattern in enumerate(patterns) if pattern.matches(path=path, host=host)}
-    assert PatternSet(patterns).matching(path=path, host=host) == alone
+    assert set(PatternSet(patterns).matching(path=path, host=host)) == alone
 
 
 @given(st.one_of(small_patterns(), st.text("/*aA.:%2FfEe;h[]~", max_size=12), st.text(max_size=5)))
@@ -269,7 +269,7 @@ def test_a_pattern_with_one_more_star_admits_no_less(written: str, path: str) ->
 
 
 def test_no_patterns_admit_nothing() -> None:
-    assert PatternSet([]).matching(path="/", host="h") == frozenset()
+    assert PatternSet([]).matching(path="/", host="h") == []
 
 
 def test_a_hostile_pattern_compiles_and_says_no() -> None:
@@ -281,8 +281,8 @@ def test_a_hostile_pattern_compiles_and_says_no() -> None:
 def test_a_thousand_patterns_match_at_once() -> None:
     patterns = PatternSet([UrlPattern.parse(f"/api/{i}/*/items/*") for i in range(1_000)])
     for i in (0, 1, 500, 999):
-        assert patterns.matching(path=f"/api/{i}/a/b/items/c") == {i}
-    assert patterns.matching(path="/api/1000/a/items/c") == frozenset()
+        assert patterns.matching(path=f"/api/{i}/a/b/items/c") == [i]
+    assert patterns.matching(path="/api/1000/a/items/c") == []
 
 
 def test_patterns_that_do_not_fit_in_memory_are_refused_not_ignored() -> None:

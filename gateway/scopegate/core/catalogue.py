@@ -48,30 +48,39 @@ class Catalogue:
         unlisted_allowed: whether a user-bound key may call an endpoint that no entry lists.
     """
 
-    __slots__ = ("_patterns", "endpoints", "unlisted_allowed")
+    __slots__ = ("_by_method", "endpoints", "unlisted_allowed")
 
     def __init__(self, endpoints: Iterable[Endpoint] = (), *, unlisted_allowed: bool = False) -> None:
         self.endpoints = tuple(endpoints)
         self.unlisted_allowed = unlisted_allowed
-        self._patterns = PatternSet([UrlPattern.parse(endpoint.url) for endpoint in self.endpoints])
+        self._by_method = {method: _Entries(self.endpoints, method) for method in METHODS}
 
     def required(self, request: CanonicalRequest) -> Privileges | None:
         """The privileges that `request` requires, or None where its endpoint is unlisted and denied.
 
         Every entry that matches applies: the answer is their union. An entry for GET covers HEAD.
         """
+        entries = self._by_method[request.method]
         required = NO_PRIVILEGES
         for reading in readings(request.path):
-            applying = self._applying(request, reading)
+            applying = entries.applying(reading, request.host)
             if not applying and not self.unlisted_allowed:
                 return None
             required = required.union(*applying)
         return required
 
-    def _applying(self, request: CanonicalRequest, path: str) -> list[Privileges]:
-        methods = {request.method, request.rule_method, ANY_METHOD}
-        return [
-            self.endpoints[index].privileges
-            for index in self._patterns.matching_literally(path=path, host=request.host)
-            if not methods.isdisjoint(self.endpoints[index].methods)
-        ]
+
+class _Entries:
+    """The entries that apply to one method, compiled."""
+
+    __slots__ = ("_patterns", "_privileges")
+
+    def __init__(self, endpoints: tuple[Endpoint, ...], method: str) -> None:
+        names = {method, ANY_METHOD, *(("GET",) if method == "HEAD" else ())}
+        applying = [endpoint for endpoint in endpoints if not names.isdisjoint(endpoint.methods)]
+        self._privileges = [endpoint.privileges for endpoint in applying]
+        self._patterns = PatternSet([UrlPattern.parse(endpoint.url) for endpoint in applying])
+
+    def applying(self, path: str, host: str | None) -> list[Privileges]:
+        """The privileges of each entry that matches a path."""
+        return [self._privileges[index] for index in self._patterns.matching_literally(path=path, host=host)]

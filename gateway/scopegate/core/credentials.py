@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from scopegate.core.reasons import Reason, RequestRefused
@@ -51,4 +52,14 @@ def credential_fields(
         name == _AUTHORIZATION and value.lstrip(_WHITESPACE)[:6].lower() == _BEARER.strip()
         for name, value in headers
     )
-    return frozenset({key_header, _AUTHORIZATION} if bearer else {key_header})
+    return _with_authorization(key_header) if bearer else _alone(key_header)
+
+
+@lru_cache(maxsize=8)
+def _alone(key_header: bytes) -> frozenset[bytes]:
+    return frozenset({key_header})
+
+
+@lru_cache(maxsize=8)
+def _with_authorization(key_header: bytes) -> frozenset[bytes]:
+    return frozenset({key_header, _AUTHORIZATION})

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.keys import KeyRecord, KeyState, KeyType, state
 from scopegate.core.reasons import Reason
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from scopegate.core.request import CanonicalRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided and why.
 
     ``record`` is the key that was used, once its secret proved right, else None. ``rule`` is the

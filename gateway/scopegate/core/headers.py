@@ -6,10 +6,11 @@ CGI-style upstreams read both spellings as one name.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 Field = tuple[bytes, bytes]
 
@@ -102,27 +103,28 @@ _REWRITES = frozenset(
 _ALWAYS_DROPPED = _FOREIGN_IDENTITY | _REWRITES | {REQUEST_ID}
 
 
-def nominated_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:
+_NOTHING: frozenset[bytes] = frozenset()
+
+
+def nominated_by_connection(headers: Sequence[Field]) -> frozenset[bytes]:
     """The field names that the message's own ``Connection`` fields make hop-by-hop."""
-    return (
-        frozenset(
-            token.strip(b" \t").lower().replace(b"_", b"-")
-            for name, value in headers
-            if name == b"connection"
-            for token in value.split(b",")
-        )
-        - _NEVER_NOMINATED
-    )
+    values = [value for name, value in headers if name == b"connection"]
+    if not values:
+        return _NOTHING
+    tokens = (token for value in values for token in value.split(b","))
+    return frozenset(token.strip(b" \t").lower().replace(b"_", b"-") for token in tokens) - _NEVER_NOMINATED
 
 
-def end_to_end(headers: Iterable[Field]) -> list[Field]:
+def end_to_end(headers: Sequence[Field]) -> list[Field]:
     """`headers` without hop-by-hop fields and without those that ``Connection`` nominates."""
-    fields = list(headers)
-    dropped = HOP_BY_HOP | nominated_by_connection(fields)
-    return [field for field in fields if field[0].replace(b"_", b"-") not in dropped]
+    fields = [field for field in headers if not _is_hop_by_hop(field[0])]
+    nominated = nominated_by_connection(headers)
+    if nominated:
+        return [field for field in fields if field[0].replace(b"_", b"-") not in nominated]
+    return fields
 
 
-def admitted(headers: Iterable[Field], *, credentials: frozenset[bytes]) -> list[Field]:
+def admitted(headers: Sequence[Field], *, credentials: frozenset[bytes]) -> list[Field]:
     """The fields of a client's request that may reach the protected application.
 
     Dropped are the `credentials` fields, every identity claim in every spelling, fields that make
@@ -131,21 +133,25 @@ def admitted(headers: Iterable[Field], *, credentials: frozenset[bytes]) -> list
     Framing (``Content-Length``, ``Transfer-Encoding``) and ``Upgrade`` stay: they are the server's
     and the proxy's business.
     """
-    fields = list(headers)
-    nominated = nominated_by_connection(fields)
-    credentials = frozenset(name.replace(b"_", b"-") for name in credentials)
-    kept = []
-    for field in fields:
-        name = field[0]
-        if b"_" in name:
-            name = name.replace(b"_", b"-")
-        if (
-            name in credentials
-            or name in _ALWAYS_DROPPED
-            or name in nominated
-            or name.startswith(_IDENTITY_PREFIXES)
-            or name == b"connection"
-        ):
-            continue
-        kept.append(field)
-    return kept
+    fields = [field for field in headers if not _is_dropped(field[0], credentials)]
+    nominated = nominated_by_connection(headers)
+    if nominated:
+        return [field for field in fields if field[0].replace(b"_", b"-") not in nominated]
+    return fields
+
+
+# Clients send few different names, and each request asks about all of its own.
+@lru_cache(maxsize=4_096)
+def _is_hop_by_hop(name: bytes) -> bool:
+    return name.replace(b"_", b"-") in HOP_BY_HOP
+
+
+@lru_cache(maxsize=4_096)
+def _is_dropped(name: bytes, credentials: frozenset[bytes]) -> bool:
+    name = name.replace(b"_", b"-")
+    return (
+        name in _ALWAYS_DROPPED
+        or name.startswith(_IDENTITY_PREFIXES)
+        or name == b"connection"
+        or name in {credential.replace(b"_", b"-") for credential in credentials}
+    )

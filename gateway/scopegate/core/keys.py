@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.errors import InvalidInput
 from scopegate.core.wildcard import UrlPattern
@@ -30,6 +30,7 @@ TENANT_TAG_LENGTH = 3
 ID_LENGTH = 12
 SECRET_LENGTH = 32  # 62**32 > 2**190
 CHECKSUM_LENGTH = 6  # 62**6 > 2**32
+_PAIRS = [first + last for first in BASE62 for last in BASE62]  # the two digits of each number below 62**2
 DEFAULT_PREFIX = "sg"
 
 DELETION_DELAY = timedelta(days=7)
@@ -43,15 +44,17 @@ _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u20
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyText:
+class KeyText(NamedTuple):
     """A well-formed key as its holder has it. ``repr`` shows the id only.
 
     ``text`` is the whole key, checksum included; its digest is what a record stores.
     """
 
     id: str
-    text: str = field(repr=False)
+    text: str
+
+    def __repr__(self) -> str:
+        return f"KeyText(id={self.id!r})"
 
     @property
     def tenant_tag(self) -> str:
@@ -118,12 +121,9 @@ def _grammar(prefix: str) -> re.Pattern[str]:
 
 
 def _checksum(body: str) -> str:
-    number = zlib.crc32(body.encode("ascii"))
-    digits = ""
-    for _ in range(CHECKSUM_LENGTH):
-        number, digit = divmod(number, 62)
-        digits = BASE62[digit] + digits
-    return digits
+    rest, last = divmod(zlib.crc32(body.encode("ascii")), 62 * 62)
+    first, middle = divmod(rest, 62 * 62)
+    return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]
 
 
 class KeyType(StrEnum):

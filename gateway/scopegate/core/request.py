@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.paths import canonical_path
 from scopegate.core.reasons import Reason, RequestRefused
@@ -25,8 +24,7 @@ _VERSIONS_WITHOUT_HOST = frozenset({"1.0", "1"})
 _NOT_IN_QUERY = re.compile(rb"[\x00-\x20\x7f-\xff#]")
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalRequest:
+class CanonicalRequest(NamedTuple):
     """Method, host (lower case, with the port if the client sent one; None if it sent none) and path."""
 
     method: str

@@ -142,74 +142,71 @@ class PatternSet:
     __slots__ = ("_by_host", "_by_path")
 
     def __init__(self, patterns: Sequence[UrlPattern]) -> None:
-        self._by_path = _Matcher(
+        self._by_path = _matcher(
             (index, _expression(pattern.path, star=".*"))
             for index, pattern in enumerate(patterns)
             if pattern.host is None
         )
-        self._by_host = _Matcher(
+        self._by_host = _matcher(
             (index, _expression(pattern.host, star="[^/]*") + _expression(pattern.path, star=".*"))
             for index, pattern in enumerate(patterns)
             if pattern.host is not None
         )
 
-    def matching(self, *, path: str, host: str | None = None) -> frozenset[int]:
+    def matching(self, *, path: str, host: str | None = None) -> list[int]:
         """The indexes of the patterns that admit every reading of the canonical `path` at `host`."""
         whole, *others = readings(path)
         found = self.matching_literally(path=whole, host=host)
         for other in others:
-            found &= self.matching_literally(path=other, host=host)
+            admitting = self.matching_literally(path=other, host=host)
+            found = [index for index in found if index in admitting]
         return found
 
-    def matching_literally(self, *, path: str, host: str | None = None) -> frozenset[int]:
+    def matching_literally(self, *, path: str, host: str | None = None) -> list[int]:
         """The indexes of the patterns that admit just this reading of a path."""
-        found = self._by_path.indexes(path)
-        if host is not None and self._by_host:
-            found |= self._by_host.indexes(_without_default_port(host) + path)
+        found = [] if self._by_path is None else self._by_path.indexes(path)
+        if host is not None and self._by_host is not None:
+            found = found + self._by_host.indexes(_without_default_port(host) + path)
         return found
+
+
+def _matcher(expressions: Iterable[tuple[int, str]]) -> _Matcher | None:
+    numbered = list(expressions)
+    return _Matcher(numbered) if numbered else None
 
 
 class _Matcher:
-    """One RE2 set, or none where there is nothing to match."""
+    """One RE2 set, and the index that each of its expressions stands for."""
 
     __slots__ = ("_indexes", "_set")
 
-    def __init__(self, expressions: Iterable[tuple[int, str]]) -> None:
-        self._indexes: list[int] = []
-        self._set: re2.Set | None = None
+    def __init__(self, expressions: list[tuple[int, str]]) -> None:
         options = re2.Options()
         options.never_capture = True
         options.log_errors = False
         options.max_mem = _SET_MEMORY
-        compiled = re2.Set.FullMatchSet(options)
+        self._set = re2.Set.FullMatchSet(options)
         # RE2 answers "no match" where its memory runs out while matching. This one always matches,
         # so an answer without it is no answer.
-        compiled.Add(".*")
+        self._set.Add(".*")
+        self._indexes = [-1]
         for index, expression in expressions:
+            self._set.Add(expression)
             self._indexes.append(index)
-            compiled.Add(expression)
-        if not self._indexes:
-            return
         try:
-            compiled.Compile()
+            self._set.Compile()
         except re2.error:
             raise InvalidInput(
                 "rules",
                 "The rules are too complex to match in bounded memory.",
                 hint="Use fewer rules, or fewer * in them.",
             ) from None
-        self._set = compiled
 
-    def __bool__(self) -> bool:
-        return self._set is not None
-
-    def indexes(self, text: str) -> frozenset[int]:
-        if self._set is None:
-            return frozenset()
-        found = self._set.Match(text)
+    def indexes(self, text: str) -> list[int]:
+        found = self._set.Match(text.encode("ascii"))
         if not found:
             raise MatchingFailed("The rules could not be matched in bounded memory.")
-        return frozenset([self._indexes[i - 1] for i in found if i])
+        return [self._indexes[number] for number in found if number]
 
 
 def _expression(pattern: str, *, star: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,24 +87,22 @@ def outgoing(scope: Scope, authority: bytes, *, preserve_host: bool) -> Outgoing
     method: str = scope["method"]
     headers: list[Field] = list(scope["headers"])
     fields = end_to_end(headers)
-    names = []
     lines = []
     hosts = []
     lengths = []
     for field in fields:
-        name, value = field
+        name = field[0]
         if name not in _OURS:
-            names.append(name)
+            if not _is_name(name):
+                raise RequestNotForwardable
             lines.append(b": ".join(field))
         elif name == b"host":
-            hosts.append(value)
+            hosts.append(field[1])
         elif name == b"content-length":
-            lengths.append(value)
+            lengths.append(field[1])
     codings = (
         [] if len(fields) == len(headers) else [v for name, v in headers if name == b"transfer-encoding"]
     )
-    if b"" in names or b"".join(names).translate(None, _NAME_BYTES):
-        raise RequestNotForwardable
 
     host = _host(hosts) or authority
     body, length = _framing(lengths, codings, scope["http_version"])
@@ -130,6 +129,13 @@ def outgoing(scope: Scope, authority: bytes, *, preserve_host: bool) -> Outgoing
     return Outgoing(head, body, length, method == "HEAD", method in _IDEMPOTENT)
 
 
+# Clients send few different names and methods.
+@lru_cache(maxsize=4_096)
+def _is_name(name: bytes) -> bool:
+    return bool(name) and not name.translate(None, _NAME_BYTES)
+
+
+@lru_cache(maxsize=64)
 def _method(method: str) -> bytes:
     name = method.encode("latin-1", "replace")
     if not name or name.translate(None, _METHOD_BYTES):

@@ -23,13 +23,14 @@ format: $(VENV)/.developed ## Format the code
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(VENV)/.developed ## Measure speed
+bench: $(VENV)/.developed ## Measure speed, beside peers where nginx and wrk are installed
+	@$(PIP) install --constraint constraints.txt --group bench
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
 
 constraints: $(VENV)/.developed ## Pin the newest versions that fit pyproject.toml into constraints.txt
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --group dev --all-extras pyproject.toml -o constraints.txt
+	  --no-emit-index-url --no-emit-find-links --group dev --group bench --all-extras pyproject.toml -o constraints.txt
 
 clean: ## Remove the environment and everything that tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .scopegate-demo dist

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 from scopegate.core.errors import ConfigurationError
 from scopegate.middleware import AuthorizationMiddleware
-from scopegate.proxy import ReverseProxy
+from scopegate.proxy import ReverseProxy, Timeouts
 from scopegate.proxy.origin import FORMS
 
 if TYPE_CHECKING:
@@ -45,11 +46,48 @@ def create_proxy(settings: Settings) -> ReverseProxy:
             "There is no upstream: the API that is to be protected.",
             hint="For example: scopegate serve --upstream http://127.0.0.1:9000",
         )
+    timeouts = Timeouts(
+        connect=settings.connect_timeout,
+        head=settings.head_timeout,
+        idle=settings.idle_timeout,
+        pool=settings.pool_timeout,
+    )
     try:
-        return ReverseProxy(settings.upstream)
+        return ReverseProxy(
+            settings.upstream,
+            timeouts=timeouts,
+            host_policy=settings.upstream_host,
+            ssl_context=_upstream_tls(settings),
+            max_connections=settings.upstream_connections,
+        )
     except ValueError as error:
         what, _, fix = str(error).removeprefix("upstream: ").partition("; ")
         raise ConfigurationError("upstream", _sentence(what), hint=_sentence(fix or FORMS)) from error
+
+
+def _upstream_tls(settings: Settings) -> ssl.SSLContext | None:
+    """How an https upstream is verified, where the settings say more than the system does."""
+    if settings.upstream_ca is None and settings.upstream_certificate is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.upstream_ca)
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            "upstream_ca",
+            f"{settings.upstream_ca} holds no PEM certificate.",
+            hint="Name a file of authorities.",
+        ) from error
+    if settings.upstream_certificate is not None:
+        try:
+            context.load_cert_chain(settings.upstream_certificate)
+        except ssl.SSLError as error:
+            raise ConfigurationError(
+                "upstream_certificate",
+                f"{settings.upstream_certificate} holds no PEM certificate with its key.",
+                hint="Put both into one file, the certificate first; the key must not need a pass phrase.",
+            ) from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _sentence(text: str) -> str:

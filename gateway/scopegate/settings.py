@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    FilePath,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -87,6 +88,7 @@ def _default_data_dir() -> Path:
 
 
 # NoDecode: the text of the variable is the address, not JSON.
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_parse_address)]
 
 
@@ -99,6 +101,26 @@ class Settings(BaseSettings):
 
     upstream: str | None = Field(
         None, description="The API to protect: http://host:port, https://host:port or unix:/path."
+    )
+    upstream_host: Literal["preserve", "rewrite"] = Field(
+        "preserve",
+        description="The Host that the upstream sees: the client's (preserve) or its own (rewrite).",
+    )
+    upstream_ca: FilePath | None = Field(
+        None,
+        description="PEM file of the authorities that an https upstream is verified by; else the system's.",
+    )
+    upstream_certificate: FilePath | None = Field(
+        None, description="PEM file of a certificate, with its key, to present to an https upstream."
+    )
+    upstream_connections: int = Field(
+        512, ge=1, le=65_536, description="Connections that a worker opens to the upstream at the most."
+    )
+    connect_timeout: Seconds = Field(5.0, description="Seconds to connect to the upstream.")
+    head_timeout: Seconds = Field(60.0, description="Seconds until the upstream begins its answer.")
+    idle_timeout: Seconds = Field(60.0, description="Seconds between two pieces of a body, either way.")
+    pool_timeout: Seconds = Field(
+        5.0, description="Seconds to wait for a connection while all to the upstream are in use."
     )
     listen: ListenAddress = Field(
         Address("127.0.0.1", 8080), description="HOST:PORT of the data plane, where API clients call."

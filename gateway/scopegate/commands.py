@@ -251,9 +251,31 @@ class Commands:
         user = await self._store.users.get(user_id)
         return user, (await self._store.policies.get()).principal(user)
 
+    async def add_user(self, user: User) -> None:
+        """Add a user who is not known yet.
+
+        Raises:
+            Conflict: the id is taken.
+            NotFound: a role or group is not defined.
+        """
+        policies = await self._store.policies.get()
+        for kind, names, defined in (
+            ("role", user.roles, policies.roles),
+            ("group", user.groups, policies.groups),
+        ):
+            for name in sorted(names - defined.keys()):
+                raise NotFound(
+                    f"There is no {kind} {name!r}.", hint="Define it in policies/roles.yaml and apply."
+                )
+        await self._store.users.add(user)
+
     async def put_users(self, users: list[User]) -> None:
         """Store users; an id that is known is replaced."""
         await self._store.users.put(users)
+
+    async def delete_user(self, user_id: str) -> None:
+        """Delete a user; keys that are bound to the user open nothing from now on."""
+        await self._store.users.delete(user_id)
 
     async def add_role(self, user_id: str, role: str) -> User:
         """Give a user a role.

@@ -53,3 +53,27 @@ def test_the_flag_gates_new_custom_keys_and_leaves_old_ones_working(instance: In
     assert instance.run("flag", "scoped-api", "on").out == "scoped-api  on\n"
     assert instance.data("flag", "scoped-api") == {"scoped_api": True}
     instance.create(*custom)
+
+
+def test_a_user_is_added_and_deleted(instance: Instance) -> None:
+    person = ("--name", "Lou Reyes", "--organization", "IT", "--role", "agent", "--group", "quality")
+    added = instance.data("user", "add", "lou", *person)
+    assert (added["name"], added["roles"], added["groups"]) == ("Lou Reyes", ["agent"], ["quality"])
+    assert "reports.view" in added["privileges"]
+    key = instance.create("--type", "external", "--user", "lou")["id"]
+    assert instance.run("explain", "--key-id", key, "GET", "/api/recordings/1").code == 0
+    again = instance.run("user", "add", "lou", *person)
+    assert (again.code, again.out) == (5, "")
+    assert instance.run("user", "delete", "lou").code == 2  # nobody is there to confirm it
+    assert instance.run("user", "delete", "lou", "--yes").code == 0
+    assert instance.run("user", "show", "lou").code == 3
+    assert "user_unknown" in instance.run("explain", "--key-id", key, "GET", "/api/recordings/1").out
+
+
+def test_a_user_gets_only_roles_and_groups_that_are_defined(instance: Instance) -> None:
+    for option in ("--role", "--group"):
+        refused = instance.run("user", "add", "lou", "--name", "Lou", option, "nobody-defined-it")
+        assert refused.code == 3
+        assert "nobody-defined-it" in refused.err
+    assert instance.run("user", "show", "lou").code == 3
+    assert instance.run("user", "add", "two words", "--name", "Lou").code == 6

@@ -43,8 +43,10 @@ def explain(
     if invocation.wants_json:
         print_json(explanation_object(explanation))
     else:
-        answer = "ALLOWED" if decision.allowed else f"REFUSED with {refusal(decision.reason).status}"
-        click.echo(f"{answer}: {decision.reason}")
+        if decision.allowed:
+            click.echo("ALLOWED")
+        else:
+            click.echo(f"REFUSED with {refusal(decision.reason).status}: {decision.reason}")
         print_table(
             ("CHECK", "OK", "WHY"),
             [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 
 from scopegate.cli.invocation import Invocation, on_instance
 from scopegate.cli.output import (
+    confirm,
     note,
     print_fields,
     print_json,
@@ -190,7 +190,7 @@ def delete(invocation: Invocation, key_id: str, *, yes: bool) -> None:
 
     found = invocation.run(find)
     if not yes:
-        _confirm_deletion(found)
+        confirm(f"Delete {found.id} ({found.description}) for good?")
 
     async def action(commands: Commands) -> None:
         await commands.delete_key(found.id)
@@ -272,13 +272,6 @@ def _print_key(record: KeyRecord, now: datetime, *, secret: str | None = None) -
     if secret is not None:
         fields.append(("secret", secret))
     print_fields(fields)
-
-
-def _confirm_deletion(record: KeyRecord) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError("Deleting needs a confirmation: pass --yes.")
-    if not click.confirm(f"Delete {record.id} ({record.description}) for good?", err=True):
-        raise click.Abort
 
 
 @contextmanager

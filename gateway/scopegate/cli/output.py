@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,19 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
 def note(text: str) -> None:
     """Tell a person something that is not data."""
     click.echo("\n".join(map(_one_line, text.split("\n"))), err=True)
+
+
+def confirm(question: str) -> None:
+    """Ask a person before something is done that cannot be undone.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+        Abort: the answer is no.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError("This needs a confirmation: pass --yes.")
+    if not click.confirm(question, err=True):
+        raise click.Abort
 
 
 def report(error: ScopegateError, invocation: Invocation) -> Exit:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from scopegate.cli.invocation import Invocation, on_instance
-from scopegate.cli.output import note, print_fields, print_json, print_table
+from scopegate.cli.output import confirm, note, print_fields, print_json, print_table
+from scopegate.core.principal import User
 from scopegate.representations import user_object
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from scopegate.commands import Commands
-    from scopegate.core.principal import Principal, User
+    from scopegate.core.principal import Principal
 
 
 @click.group("user")
@@ -35,7 +36,7 @@ def list_users(invocation: Invocation) -> None:
         print_json([user_object(user) for user in users])
         return
     if not users:
-        note("There are no users.")
+        note("There are no users. Add one with: scopegate user add ID --name NAME --role ROLE")
         return
     print_table(
         ("ID", "NAME", "ORGANIZATION", "STATUS", "GROUPS", "ROLES"),
@@ -53,12 +54,64 @@ def list_users(invocation: Invocation) -> None:
     )
 
 
+@user_group.command("add")
+@click.argument("user_id", metavar="ID")
+@click.option("--name", required=True, help="The person's name.")
+@click.option("--email", default="", help="The person's e-mail address.")
+@click.option("--organization", default="", help="Where the person belongs, such as Sales/Vienna.")
+@click.option("--group", "groups", multiple=True, help="A group that the person is in. Repeatable.")
+@click.option("--role", "roles", multiple=True, help="A role that the person holds. Repeatable.")
+@on_instance
+def add(
+    invocation: Invocation,
+    user_id: str,
+    name: str,
+    email: str,
+    organization: str,
+    groups: tuple[str, ...],
+    roles: tuple[str, ...],
+) -> None:
+    """Add a user."""
+    user = User(
+        id=user_id,
+        name=name,
+        email=email,
+        organization=organization,
+        groups=frozenset(groups),
+        roles=frozenset(roles),
+    )
+
+    async def change(commands: Commands) -> None:
+        await commands.add_user(user)
+
+    _print_after(change, invocation, user_id)
+
+
 @user_group.command("show")
 @click.argument("user_id", metavar="ID")
 @on_instance
 def show(invocation: Invocation, user_id: str) -> None:
     """Show one user and the privileges held now."""
     _print_after(None, invocation, user_id)
+
+
+@user_group.command("delete")
+@click.argument("user_id", metavar="ID")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@on_instance
+def delete(invocation: Invocation, user_id: str, *, yes: bool) -> None:
+    """Delete a user; keys that are bound to the user open nothing from now on."""
+    if not yes:
+        confirm(f"Delete the user {user_id} for good?")
+
+    async def action(commands: Commands) -> None:
+        await commands.delete_user(user_id)
+
+    invocation.run(action)
+    if invocation.wants_json:
+        print_json({"id": user_id, "deleted": True})
+    else:
+        note(f"Deleted {user_id}.")
 
 
 @user_group.command("add-role")

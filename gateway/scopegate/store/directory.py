@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from scopegate.core.errors import NotFound
+from scopegate.core.errors import Conflict, NotFound
 from scopegate.core.principal import User
 from scopegate.store import layout
 from scopegate.store.connection import translated
@@ -35,6 +35,19 @@ class Directory:
                     pipe.zadd(layout.user_index(self._tag), {user.id: 0})
                 await pipe.execute()
 
+    async def add(self, user: User) -> None:
+        """Store a user who is not known yet.
+
+        Raises:
+            Conflict: the id is taken.
+        """
+        with translated():
+            added = await self._redis.set(layout.user_record(self._tag, user.id), encode(user), nx=True)
+            if added:
+                await self._redis.zadd(layout.user_index(self._tag), {user.id: 0})
+        if not added:
+            raise Conflict(f"There is a user {user.id!r} already.", hint=f"See scopegate user show {user.id}")
+
     async def get(self, user_id: str) -> User:
         """One user.
 
@@ -46,6 +59,20 @@ class Directory:
         if raw is None:
             raise _no_such_user(user_id)
         return decode(raw, User)
+
+    async def delete(self, user_id: str) -> None:
+        """Forget a user.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        with translated():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(layout.user_record(self._tag, user_id))
+                pipe.zrem(layout.user_index(self._tag), user_id)
+                deleted: list[Any] = await pipe.execute()
+        if not deleted[0]:
+            raise _no_such_user(user_id)
 
     async def all(self) -> list[User]:
         """Every user, by id."""

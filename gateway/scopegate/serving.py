@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,7 +22,7 @@ from pydantic import SecretStr
 
 from scopegate.admin.health import ControlPlane
 from scopegate.app import create_gateway, create_proxy
-from scopegate.core.errors import ConfigurationError
+from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from scopegate.asgi import ASGIApp
     from scopegate.settings import Address, Settings
+
+log = logging.getLogger("scopegate")
 
 _BACKLOG = 2048
 # The server's own lines go where all that is not data goes.
@@ -50,6 +53,7 @@ _SHUTDOWN_TIMEOUT = 15  # seconds until a worker that does not stop is killed
 _BACKGROUND_TIMEOUT = 5.0  # seconds
 _POLL = 0.02  # seconds
 _PARENT_CHECK = 1.0  # seconds
+_REVIVAL_INTERVAL = 0.5  # seconds
 _INSISTENCE = 1.0  # seconds
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -107,11 +111,34 @@ def running_store(settings: Settings) -> Iterator[str]:
     """
     with ExitStack() as stack:
         if settings.redis_url is None:
-            url = stack.enter_context(EmbeddedStore(settings.data_dir)).url
+            embedded = stack.enter_context(EmbeddedStore(settings.data_dir))
+            stack.enter_context(_kept_alive(embedded))
+            url = embedded.url
         else:
             url = settings.redis_url.get_secret_value()
         asyncio.run(_require_reachable(url))
         yield url
+
+
+@contextmanager
+def _kept_alive(embedded: EmbeddedStore) -> Iterator[None]:
+    """Start the embedded store anew whenever it dies; requests are refused until it is back."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_REVIVAL_INTERVAL):
+            try:
+                embedded.revive()
+            except StoreUnavailable as unavailable:
+                log.error("%s %s", unavailable.message, unavailable.hint)  # noqa: TRY400 -- it says all
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 async def _require_reachable(url: str) -> None:

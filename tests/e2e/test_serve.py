@@ -271,6 +271,22 @@ def test_after_kill_9_nothing_holds_the_ports_and_the_store_is_taken_over(
 # Its store is away for a while
 
 
+def test_an_embedded_store_that_dies_is_started_anew_and_has_lost_nothing(
+    directory: Path, upstream: Upstream
+) -> None:
+    with serving(directory, upstream.url) as gateway:
+        keys = [gateway.create_key()["secret"] for _ in range(3)]
+        (store,) = (line for line in gateway.process.group() if "valkey" in line)
+        os.kill(int(store.split()[0]), signal.SIGKILL)
+        wait_until(lambda: gateway.ask("/readyz").status_code == 200, "the store is back")
+        for key in keys:
+            wait_until(lambda key=key: gateway.get("/x", key).status_code == 200, "the key is known")  # type: ignore[misc]
+        assert len([line for line in gateway.process.group() if "valkey" in line]) == 1
+        gateway.create_key()
+        assert gateway.process.stop() == 0
+    assert processes_of(directory / "data") == []
+
+
 def test_a_redis_that_restarts_loses_nothing_and_is_waited_for(directory: Path, upstream: Upstream) -> None:
     port = find_free_port()
     command = (

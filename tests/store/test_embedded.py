@@ -330,3 +330,23 @@ def test_a_socket_that_nobody_listens_on_is_replaced(data_dir: Path) -> None:
     assert not is_running(data_dir)
     with EmbeddedStore(data_dir):
         assert is_running(data_dir)
+
+
+def test_a_server_that_died_is_revived_and_one_that_only_sleeps_is_left_alone(data_dir: Path) -> None:
+    with EmbeddedStore(data_dir) as store:
+        create_keys(store.url, 3)
+        (first,) = running_servers(data_dir)
+        store.revive()
+        assert running_servers(data_dir) == [first]
+        os.kill(first, signal.SIGSTOP)
+        store.revive()
+        assert running_servers(data_dir) == [first]
+        os.kill(first, signal.SIGCONT)
+        os.kill(first, signal.SIGKILL)
+        while not embedded._nobody_listens(data_dir):
+            pass
+        store.revive()
+        assert is_running(data_dir)
+        assert first not in running_servers(data_dir)
+    store.revive()  # whoever stopped the store does not want it back
+    assert not is_running(data_dir)

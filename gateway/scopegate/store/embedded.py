@@ -60,6 +60,19 @@ def is_running(data_dir: Path) -> bool:
             return False
 
 
+def _nobody_listens(data_dir: Path) -> bool:
+    """Whether the socket is surely dead; a server that is too busy to answer still listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(data_dir / SOCKET))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:
+            return False
+    return False
+
+
 class EmbeddedStore:
     """Owns the Valkey server of one data directory, from `start` to `stop`; also a context manager."""
 
@@ -80,6 +93,16 @@ class EmbeddedStore:
         with self._starting:
             if self._lock is None:
                 self._start()
+
+    def revive(self) -> None:
+        """Start the server anew if it has died; one that is only slow is left alone.
+
+        Raises:
+            StoreUnavailable: it does not start.
+        """
+        with self._starting:
+            if self._lock is not None and _nobody_listens(self.data_dir):
+                self._launch()
 
     def stop(self) -> None:
         """Stop the server; everything is on disk when this returns."""
@@ -107,6 +130,13 @@ class EmbeddedStore:
         if is_running(self.data_dir):
             return
         try:
+            self._launch()
+        except StoreUnavailable:
+            self._release_lock()
+            raise
+
+    def _launch(self) -> None:
+        try:
             server = ValkeyServer(
                 port=0,
                 data_dir=self.data_dir,
@@ -118,7 +148,6 @@ class EmbeddedStore:
             with _inherited_by_the_server():
                 server.start(timeout=_START_TIMEOUT)
         except (ValkeyServerError, OSError) as error:
-            self._release_lock()
             raise StoreUnavailable(
                 f"The embedded Valkey did not start in {self.data_dir}.",
                 hint=f"Its log says why: {self.data_dir / 'valkey.log'}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scopegate.core.errors import NotFound, StoreUnavailable
+from scopegate.core.errors import Conflict, NotFound, StoreUnavailable
 from scopegate.core.tenants import Tenant
 from scopegate.store import Store, layout
 from store.facts import TAG, names, user
@@ -88,3 +88,23 @@ async def test_a_user_that_cannot_be_read_is_a_fault_of_the_store(store: Store, 
         await store.users.all()
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         await store.users.change("kim", lambda one: one)
+
+
+async def test_an_id_is_taken_once(store: Store) -> None:
+    first, second = user(), replace(user(), name="Somebody else")
+    outcomes = await asyncio.gather(
+        *(store.users.add(one) for one in (first, second)), return_exceptions=True
+    )
+    (conflict,) = (outcome for outcome in outcomes if outcome is not None)
+    assert isinstance(conflict, Conflict)
+    assert await store.users.all() == [first if outcomes[0] is None else second]
+
+
+async def test_a_deleted_user_is_gone_and_can_be_added_again(store: Store) -> None:
+    await store.users.add(user())
+    await store.users.delete(user().id)
+    assert await store.users.all() == []
+    with pytest.raises(NotFound):
+        await store.users.delete(user().id)
+    await store.users.add(user())
+    assert await store.users.all() == [user()]

@@ -42,9 +42,10 @@ class Directory:
             Conflict: the id is taken.
         """
         with translated():
-            added = await self._redis.set(layout.user_record(self._tag, user.id), encode(user), nx=True)
-            if added:
-                await self._redis.zadd(layout.user_index(self._tag), {user.id: 0})
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(layout.user_record(self._tag, user.id), encode(user), nx=True)
+                pipe.zadd(layout.user_index(self._tag), {user.id: 0})  # of one who is known, no change
+                added, _ = await pipe.execute()
         if not added:
             raise Conflict(f"There is a user {user.id!r} already.", hint=f"See scopegate user show {user.id}")
 

@@ -1042,26 +1042,6 @@ def test_a_proxy_may_be_used_from_one_loop_after_another(tmp_path: Path) -> None
 
 
 @on_both_loops
-async def test_a_websocket_is_refused_with_an_answer_where_the_server_can_give_one() -> None:
-    visit = Visit(type="websocket", extensions={"websocket.http.response": {}}, body=None)
-    visit._incoming.put_nowait({"type": "websocket.connect"})
-    await visit.to(ReverseProxy("http://127.0.0.1:9"))
-    assert [message["type"] for message in visit.sent] == [
-        "websocket.http.response.start",
-        "websocket.http.response.body",
-    ]
-    assert (visit.status, problem_code(visit)) == (501, "websocket_unsupported")
-
-
-@on_both_loops
-async def test_a_websocket_is_closed_where_the_server_cannot() -> None:
-    visit = Visit(type="websocket", body=None)
-    visit._incoming.put_nowait({"type": "websocket.connect"})
-    await visit.to(ReverseProxy("http://127.0.0.1:9"))
-    assert [message["type"] for message in visit.sent] == ["websocket.close"]
-
-
-@on_both_loops
 async def test_an_unknown_scope_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="scopes"):
         await Visit(type="carrier-pigeon").to(ReverseProxy("http://127.0.0.1:9"))

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Literal
 from scopegate.core.headers import REQUEST_ID
 from scopegate.problems import send_problem
 from scopegate.proxy.exchange import Exchange
-from scopegate.proxy.failures import WEBSOCKET_UNSUPPORTED, ClientGone, ExchangeFailed
+from scopegate.proxy.failures import ClientGone, ExchangeFailed
 from scopegate.proxy.origin import parse_origin
 from scopegate.proxy.pool import Pool
 from scopegate.proxy.request import outgoing
 from scopegate.proxy.timeouts import Timeouts
+from scopegate.proxy.websocket import refuse, relay
 
 if TYPE_CHECKING:
     import ssl
@@ -29,13 +30,14 @@ _PLAIN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class ReverseProxy:
-    """Forwards every HTTP request to one upstream, byte for byte.
+    """Forwards every HTTP request and every WebSocket to one upstream, byte for byte.
 
     `upstream` is ``http://host[:port]``, ``https://host[:port]`` or ``unix:/path/to.sock``; anything
     else raises `ValueError`. TLS is verified against the system's trust, or as `ssl_context` says.
     `host_policy` decides whether the upstream sees the client's Host (``preserve``) or its own
     authority (``rewrite``). At most `max_connections` connections are open at a time, and one that
-    nobody needs is closed after `idle_expiry` seconds.
+    nobody needs is closed after `idle_expiry` seconds. A WebSocket has a connection of its own, which
+    does not count among these.
 
     The constructor touches neither the network nor an event loop: connections belong to the loop
     that is running when the first request comes.
@@ -75,7 +77,7 @@ class ReverseProxy:
         elif kind == "lifespan":
             await self._live(receive, send)
         elif kind == "websocket":
-            await _refuse_websocket(scope, receive, send)
+            await self._relay(scope, receive, send)
         else:
             raise RuntimeError("ReverseProxy serves http, websocket and lifespan scopes only")
 
@@ -115,6 +117,20 @@ class ReverseProxy:
                 raise
             await send_problem(send, failure.problem, request_id(scope))
 
+    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await relay(
+                scope,
+                receive,
+                send,
+                origin=self._origin,
+                timeouts=self._timeouts,
+                preserve_host=self._preserve_host,
+            )
+        except ExchangeFailed as failure:
+            logger.warning("upstream %s: %s", self._origin.name, type(failure).__name__)
+            await refuse(scope, send, failure.problem, request_id(scope))
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -133,12 +149,3 @@ def request_id(scope: Scope) -> str:
             plain: bytes = value
             return plain.decode("ascii")
     return str(uuid.uuid4())
-
-
-async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    await receive()  # websocket.connect
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008})
-        return
-
-    await send_problem(send, WEBSOCKET_UNSUPPORTED, request_id(scope), kind="websocket.http.response")

@@ -40,12 +40,6 @@ RAW_PATH_MISSING = Problem(
     title="Raw path missing",
     detail="The server in front gives no raw request path, so the request cannot be forwarded faithfully.",
 )
-WEBSOCKET_UNSUPPORTED = Problem(
-    status=501,
-    code="websocket_unsupported",
-    title="WebSocket not supported",
-    detail="WebSocket connections are not relayed to this upstream.",
-)
 UPSTREAM_UNREACHABLE = Problem(
     status=502,
     code="upstream_unreachable",

@@ -18,7 +18,7 @@ _DIGITS = b"0123456789"
 _MAX_LENGTH_DIGITS = 18  # fits 64 bits, whatever the upstream is written in
 _LOWER = b"abcdefghijklmnopqrstuvwxyz"
 _NAME_BYTES = _DIGITS + _LOWER + b"!#$%&'*+-.^_`|~"  # RFC 9110 tchar; ASGI names are lower case
-_METHOD_BYTES = _NAME_BYTES + _LOWER.upper()
+_TOKEN_BYTES = _NAME_BYTES + _LOWER.upper()
 # A host as RFC 3986 has it, but for the comma, by which two Host fields may have been joined.
 _HOST_BYTES = _DIGITS + _LOWER + _LOWER.upper() + b"-._~%!$&'()*+;=:[]"
 # What may stand in a request target. The rest would end it (space), split the request (CR, LF),
@@ -87,6 +87,52 @@ def outgoing(scope: Scope, authority: bytes, *, preserve_host: bool) -> Outgoing
     method: str = scope["method"]
     headers: list[Field] = list(scope["headers"])
     fields = end_to_end(headers)
+    lines, hosts, lengths = _sorted_out(fields)
+    codings = (
+        [] if len(fields) == len(headers) else [v for name, v in headers if name == b"transfer-encoding"]
+    )
+    body, length = _framing(lengths, codings, scope["http_version"])
+    host = _host(hosts) or authority
+    _add_forwarded(lines, scope, host, scope["scheme"].encode("latin-1", "replace"))
+    if length >= 0:
+        lines.append(b"content-length: %d" % length)
+    elif body is Body.CHUNKED:
+        lines.append(b"transfer-encoding: chunked")
+    head = _head(_method(method), _target(scope), host if preserve_host else authority, lines)
+    return Outgoing(head, body, length, method == "HEAD", method in _IDEMPOTENT)
+
+
+def handshake(scope: Scope, authority: bytes, *, preserve_host: bool, key: bytes) -> bytes:
+    """The opening handshake (RFC 6455 section 4.1) for the WebSocket in `scope`, complete.
+
+    The client's own ``Sec-WebSocket-*`` fields end here, but for the subprotocols that it offers:
+    the two handshakes have keys of their own, and no extension spans both connections.
+    """
+    lines, hosts, _ = _sorted_out(
+        [field for field in end_to_end(list(scope["headers"])) if not is_websocket_field(field[0])]
+    )
+    host = _host(hosts) or authority
+    _add_forwarded(lines, scope, host, b"https" if scope["scheme"] in {"wss", "https"} else b"http")
+    lines += [
+        b"upgrade: websocket",
+        b"connection: Upgrade",
+        b"sec-websocket-version: 13",
+        b"sec-websocket-key: " + key,
+    ]
+    offered = [_token(subprotocol) for subprotocol in scope.get("subprotocols", ())]
+    if offered:
+        lines.append(b"sec-websocket-protocol: " + b", ".join(offered))
+    head = _head(b"GET", _target(scope), host if preserve_host else authority, lines)
+    return head + b"\r\n"
+
+
+def is_websocket_field(name: bytes) -> bool:
+    """Whether a field belongs to one handshake (RFC 6455 section 11.3), in either spelling."""
+    return name.replace(b"_", b"-").startswith(b"sec-websocket-")
+
+
+def _sorted_out(fields: list[Field]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """The lines to pass on, and the values of Host and of Content-Length."""
     lines = []
     hosts = []
     lengths = []
@@ -100,33 +146,30 @@ def outgoing(scope: Scope, authority: bytes, *, preserve_host: bool) -> Outgoing
             hosts.append(field[1])
         elif name == b"content-length":
             lengths.append(field[1])
-    codings = (
-        [] if len(fields) == len(headers) else [v for name, v in headers if name == b"transfer-encoding"]
-    )
+    return lines, hosts, lengths
 
-    host = _host(hosts) or authority
-    body, length = _framing(lengths, codings, scope["http_version"])
+
+def _add_forwarded(lines: list[bytes], scope: Scope, host: bytes, scheme: bytes) -> None:
     lines.append(b"x-forwarded-host: " + host)
-    lines.append(b"x-forwarded-proto: " + scope["scheme"].encode("latin-1", "replace"))
+    lines.append(b"x-forwarded-proto: " + scheme)
     client = scope.get("client")
     if client and client[0]:
         lines.append(b"x-forwarded-for: " + client[0].encode("latin-1", "replace"))
-    if length >= 0:
-        lines.append(b"content-length: %d" % length)
-    elif body is Body.CHUNKED:
-        lines.append(b"transfer-encoding: chunked")
+
+
+def _head(method: bytes, target: bytes, host: bytes, lines: list[bytes]) -> bytes:
+    """The head without its last, empty line."""
     head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\nvia: 1.1 scopegate\r\n" % (
-        _method(method),
-        _target(scope),
-        host if preserve_host else authority,
+        method,
+        target,
+        host,
         b"\r\n".join(lines),
     )
-
     # Every line end in the head is one that was put there on purpose.
     line_ends = len(lines) + 3
     if head.count(b"\r") != line_ends or head.count(b"\n") != line_ends or b"\0" in head:
         raise RequestNotForwardable
-    return Outgoing(head, body, length, method == "HEAD", method in _IDEMPOTENT)
+    return head
 
 
 # Clients send few different names and methods.
@@ -137,8 +180,12 @@ def _is_name(name: bytes) -> bool:
 
 @lru_cache(maxsize=64)
 def _method(method: str) -> bytes:
-    name = method.encode("latin-1", "replace")
-    if not name or name.translate(None, _METHOD_BYTES):
+    return _token(method)
+
+
+def _token(text: str) -> bytes:
+    name = text.encode("latin-1", "replace")
+    if not name or name.translate(None, _TOKEN_BYTES):
         raise RequestNotForwardable
     return name
 
@@ -148,7 +195,7 @@ def _target(scope: Scope) -> bytes:
     query: bytes = scope.get("query_string", b"")
     if not path:
         raise RawPathMissing
-    if not path.startswith(b"/") and not (path == b"*" and scope["method"] == "OPTIONS"):
+    if not path.startswith(b"/") and not (path == b"*" and scope.get("method") == "OPTIONS"):
         raise RequestNotForwardable
     if path.translate(None, _PATH_BYTES) or query.translate(None, _QUERY_BYTES):
         raise RequestNotForwardable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scopegate.core import keys
@@ -13,6 +13,7 @@ from scopegate.core.decision import Decision, Scope, decide, proves_secret
 from scopegate.core.errors import StoreUnavailable
 from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize, host_field
+from scopegate.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("scopegate")
 
 _NO_CATALOGUE = Catalogue()
-_WARNING_INTERVAL = timedelta(seconds=10)
 
 
 class AccessSource(Protocol):
@@ -73,7 +73,7 @@ class Enforcer:
         self.key_header = key_header
         self._pepper = pepper
         self._clock = clock
-        self._warned_at: datetime | None = None
+        self._throttle = Throttle()
 
     async def judge(
         self,
@@ -102,11 +102,13 @@ class Enforcer:
             return Verdict(Decision(Reason.STORE_UNAVAILABLE), request)
 
     def _warn(self, unavailable: StoreUnavailable) -> None:
-        # Not once for each request: an outage must not fill the disk too.
-        now = self._clock()
-        if self._warned_at is None or now - self._warned_at >= _WARNING_INTERVAL:
-            self._warned_at = now
-            log.warning("requests are refused, for nobody can tell: %s", unavailable.message)
+        unmentioned = self._throttle.due(unavailable.code)
+        if unmentioned is not None:
+            log.warning(
+                "requests are refused, for nobody can tell: %s (%d more before)",
+                unavailable.message,
+                unmentioned,
+            )
 
     async def _decide(self, access: AccessSource, request: CanonicalRequest, key: KeyText) -> Decision:
         digest = keys.digest(key, pepper=self._pepper)

@@ -18,6 +18,7 @@ from scopegate.proxy.pool import Pool
 from scopegate.proxy.request import outgoing
 from scopegate.proxy.timeouts import Timeouts
 from scopegate.proxy.websocket import refuse, relay
+from scopegate.throttle import Throttle
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("scopegate.proxy")
 
+_FIRST_SERVER_ERROR = 500
 _PLAIN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -65,6 +67,7 @@ class ReverseProxy:
         self._max_connections = max_connections
         self._idle_expiry = idle_expiry
         self._pool: Pool | None = None
+        self._throttle = Throttle()
 
     def __repr__(self) -> str:
         return f"ReverseProxy({self._origin.name!r})"
@@ -110,7 +113,7 @@ class ReverseProxy:
                 with contextlib.suppress(OSError):
                     await send_problem(send, failure.problem, request_id(scope))
         except ExchangeFailed as failure:
-            logger.warning("upstream %s: %s", self._origin.name, type(failure).__name__)
+            self._warn(failure)
             if exchange is not None and exchange.answered:
                 # An exception is what makes every server cut the client's connection, so that half
                 # an answer cannot be taken for a whole one.
@@ -128,8 +131,17 @@ class ReverseProxy:
                 preserve_host=self._preserve_host,
             )
         except ExchangeFailed as failure:
-            logger.warning("upstream %s: %s", self._origin.name, type(failure).__name__)
+            self._warn(failure)
             await refuse(scope, send, failure.problem, request_id(scope))
+
+    def _warn(self, failure: ExchangeFailed) -> None:
+        """Log a failure of the upstream; what the client did wrong is told to the client only."""
+        if failure.problem.status < _FIRST_SERVER_ERROR:
+            return
+        kind = type(failure).__name__
+        unmentioned = self._throttle.due(kind)
+        if unmentioned is not None:
+            logger.warning("upstream %s: %s (%d more before)", self._origin.name, kind, unmentioned)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from redis.exceptions import RedisError
 
 from scopegate.store.layout import PREFIX
+from scopegate.throttle import Throttle
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -54,6 +55,7 @@ class Tracking:
         self._redis = redis
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
+        self._throttle = Throttle()
 
     def start(self) -> None:
         """Begin to connect, in the running loop."""
@@ -74,7 +76,9 @@ class Tracking:
                 async for _ in self._listen():
                     pause = _FIRST_PAUSE
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("the tracking connection is lost: %s", type(error).__name__)
+                kind = type(error).__name__
+                if self._throttle.due(kind) is not None:
+                    log.warning("the tracking connection is lost: %s", kind)
             # Many workers lose their connections at the same moment; they do not all come back in it.
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- no secret
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -31,6 +31,8 @@ OPERATIONS: dict[str, Operation] = {
     "keys.change": lambda store: store.keys.change(key().id, lambda record: record),
     "keys.delete": lambda store: store.keys.delete(key().id),
     "users.put": lambda store: store.users.put([user()]),
+    "users.add": lambda store: store.users.add(user()),
+    "users.delete": lambda store: store.users.delete("kim"),
     "users.get": lambda store: store.users.get("kim"),
     "users.all": lambda store: store.users.all(),
     "users.change": lambda store: store.users.change("kim", lambda one: one),

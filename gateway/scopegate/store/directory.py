@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from scopegate.core.errors import Conflict, NotFound
 from scopegate.core.principal import User
 from scopegate.store import layout
+from scopegate.store.changing import change
 from scopegate.store.connection import translated
 from scopegate.store.records import decode, encode
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from redis.asyncio import Redis
-    from redis.asyncio.client import Pipeline
 
     from scopegate.core.tenants import Tenant
 
@@ -89,20 +89,13 @@ class Directory:
         Raises:
             NotFound: there is no such user.
         """
-        name = layout.user_record(self._tag, user_id)
-
-        async def swap(pipe: Pipeline) -> User:
-            raw = await pipe.get(name)
-            if raw is None:
-                raise _no_such_user(user_id)
-            edited = edit(decode(raw, User))
-            pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.set(name, encode(edited))
-            return edited
-
-        with translated():
-            changed: User = await self._redis.transaction(swap, name, value_from_callable=True)
-        return changed
+        return await change(
+            self._redis,
+            layout.user_record(self._tag, user_id),
+            User,
+            edit,
+            missing=lambda: _no_such_user(user_id),
+        )
 
 
 def _no_such_user(user_id: str) -> NotFound:

@@ -9,6 +9,7 @@ from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, No
 from scopegate.core.keys import KEYS_PER_TENANT, KeyRecord, KeyType
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import layout
+from scopegate.store.changing import change
 from scopegate.store.connection import call, script, translated
 from scopegate.store.records import decode, encode
 
@@ -97,21 +98,19 @@ class KeyStore:
         """
         name = layout.key_record(self._tag, key_id)
 
-        async def swap(pipe: Pipeline) -> KeyRecord:
-            raw = await pipe.get(name)
-            if raw is None:
-                raise _no_such_key(key_id)
-            edited = edit(decode(raw, KeyRecord))
-            pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.set(name, encode(edited))
+        def keep_its_deletion(pipe: Pipeline, edited: KeyRecord) -> None:
             if edited.delete_at is not None:
                 pipe.pexpireat(name, _milliseconds(edited.delete_at))
             pipe.zadd(layout.key_index(self._tag), {key_id: _deletion(edited) or "+inf"})
-            return edited
 
-        with translated():
-            changed: KeyRecord = await self._redis.transaction(swap, name, value_from_callable=True)
-        return changed
+        return await change(
+            self._redis,
+            name,
+            KeyRecord,
+            edit,
+            missing=lambda: _no_such_key(key_id),
+            also=keep_its_deletion,
+        )
 
     async def delete(self, key_id: str) -> None:
         """Forget a key. Its place in the quota is free at once.

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +17,7 @@ from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 from websockets.utils import accept_key
 
+from asgi.servers import proxy_served_by
 from asgi.upstreams import Peer, Visit, ok, on_both_loops, replies, upstream
 from scopegate import AuthorizationMiddleware
 from scopegate.commands import Commands
@@ -40,12 +35,6 @@ if TYPE_CHECKING:
 
     from scopegate.asgi import ASGIApp
 
-APP = """
-import os
-from scopegate.proxy import ReverseProxy
-app = ReverseProxy(os.environ["UPSTREAM"])
-"""
-GATEWAY = Path(__file__).parents[2] / "gateway"
 SERVERS = {
     "granian": ("granian --interface asgi --http 1 --loop uvloop --port", "Started worker"),
     "uvicorn-websockets": (
@@ -90,44 +79,8 @@ class Served:
 @pytest.fixture(scope="module", params=SERVERS)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     command, ready = SERVERS[request.param]
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "proxied.py").write_text(APP)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    socket_path = str(folder / "up.sock")
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", *command.split(), str(port), "proxied:app"],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(folder), str(GATEWAY)]),
-            "UPSTREAM": f"unix:{socket_path}",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if ready in line:
-                break
-        else:
-            pytest.fail(f"{request.param} did not start")
-        _wait_until_listening(port)  # granian says that it has started a little before it has
+    with proxy_served_by(command, ready, tmp_path_factory.mktemp("served")) as (port, socket_path):
         yield Served(request.param, port, socket_path)
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
-
-
-def _wait_until_listening(port: int) -> None:
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
 
 
 async def echo(connection: ServerConnection) -> None:

@@ -84,7 +84,8 @@ class StoreSession:
             return
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.start)
-        self._bind()
+        if self._bound_to is not asyncio.get_running_loop():  # another request may have been faster
+            self._bind()
 
     async def aclose(self) -> None:
         """Close the connections, and stop the store if it is embedded here."""
@@ -97,8 +98,9 @@ class StoreSession:
             await asyncio.to_thread(self._embedded.stop)
 
     def _bind(self) -> None:
-        # Connections of another loop would be of no use.
+        # Connections of another loop would be of no use, nor would its live view.
         self._store = Store.at(self._url)
+        self._live = None
         self.access = self._store.access
         self._bound_to = asyncio.get_running_loop()
 

@@ -11,7 +11,7 @@ from scopegate.core import keys
 from scopegate.core.catalogue import Catalogue
 from scopegate.core.changes import Change, plan
 from scopegate.core.decision import Decision, Scope, decide
-from scopegate.core.errors import Conflict, InvalidInput, NotFound
+from scopegate.core.errors import Conflict, InvalidInput, KeyLimitReached, NotFound
 from scopegate.core.explanation import Step, explain
 from scopegate.core.keys import KeyRecord, KeyState, KeyType, Rule
 from scopegate.core.preview import Gap, gaps
@@ -19,6 +19,7 @@ from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize
 from scopegate.core.tenants import SCOPED_API
 from scopegate.enforcer import utc_now
+from scopegate.store.keys import no_such_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,6 @@ class Commands:
             KeyLimitReached: the tenant has as many keys as it may have (D2).
         """
         now = self._clock()
-        warnings: tuple[str, ...] = ()
         for _ in range(_MINTING_ATTEMPTS):
             key = keys.mint(self._store.tenant.tag, self._choose, prefix=self._key_prefix)
             record = KeyRecord(
@@ -119,11 +119,11 @@ class Commands:
             warnings = await self._require_usable(record)
             try:
                 await self._store.keys.create(record, now=now)
-            except Conflict as conflict:
-                if conflict.code != Conflict.code:
-                    raise
-            else:
-                return IssuedKey(record, key.text, warnings)
+            except KeyLimitReached:
+                raise
+            except Conflict:
+                continue  # the id is taken
+            return IssuedKey(record, key.text, warnings)
         raise Conflict("No free key id was found.", hint="Try again.")
 
     async def list_keys(self) -> list[KeyRecord]:
@@ -154,7 +154,7 @@ class Commands:
                 hint="Give more characters.",
             )
         if not found:
-            raise _no_such_key(reference)
+            raise no_such_key(reference)
         return found[0]
 
     async def set_enabled(self, key_id: str, *, enabled: bool) -> KeyRecord:
@@ -172,7 +172,7 @@ class Commands:
 
         def extended(record: KeyRecord) -> KeyRecord:
             if keys.state(record, now) is KeyState.DELETED:
-                raise _no_such_key(key_id)
+                raise no_such_key(key_id)
             changed = replace(record, expires_at=expires_at)
             keys.require_future_expiry(changed.expires_at, now)
             return changed
@@ -333,10 +333,6 @@ class Commands:
     async def set_scoped_api(self, *, on: bool) -> None:
         """Turn the creation of custom keys on or off; keys that exist keep working."""
         await self._store.policies.set_flag(SCOPED_API, on=on)
-
-
-def _no_such_key(reference: str) -> NotFound:
-    return NotFound(f"There is no key {reference!r}.", hint="List the keys with: scopegate key list")
 
 
 def _request(method: str, url: str) -> CanonicalRequest:

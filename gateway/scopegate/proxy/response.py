@@ -94,10 +94,6 @@ class Answer:
             self.complete = True
             self._parser = None
 
-    def discard(self) -> None:
-        """End the reference cycle of an answer that will not be complete."""
-        self._parser = None
-
     def take(self) -> bytes:
         """The next piece of the body, empty if none is queued."""
         pieces = self._pieces

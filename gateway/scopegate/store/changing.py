@@ -1,4 +1,4 @@
-"""Changing a stored record so that no change in between is lost."""
+"""Changing and deleting stored records in one step, so that nothing in between is lost."""
 
 from __future__ import annotations
 
@@ -49,3 +49,19 @@ async def change(
     with translated():
         changed: T = await redis.transaction(swap, name, value_from_callable=True)
     return changed
+
+
+async def delete(
+    redis: Redis, name: str, *, index: str, member: str, missing: Callable[[], Exception]
+) -> None:
+    """Delete the record `name` and its `member` of the `index` in one step.
+
+    `missing` makes the error to raise if there is no record.
+    """
+    with translated():
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.delete(name)
+            pipe.zrem(index, member)
+            deleted, _ = await pipe.execute()
+    if not deleted:
+        raise missing()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from scopegate.core.errors import Conflict, NotFound
 from scopegate.core.principal import User
 from scopegate.store import layout
-from scopegate.store.changing import change
+from scopegate.store.changing import change, delete
 from scopegate.store.connection import translated
 from scopegate.store.records import decode, encode
 
@@ -67,13 +67,13 @@ class Directory:
         Raises:
             NotFound: there is no such user.
         """
-        with translated():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.delete(layout.user_record(self._tag, user_id))
-                pipe.zrem(layout.user_index(self._tag), user_id)
-                deleted: list[Any] = await pipe.execute()
-        if not deleted[0]:
-            raise _no_such_user(user_id)
+        await delete(
+            self._redis,
+            layout.user_record(self._tag, user_id),
+            index=layout.user_index(self._tag),
+            member=user_id,
+            missing=lambda: _no_such_user(user_id),
+        )
 
     async def all(self) -> list[User]:
         """Every user, by id."""

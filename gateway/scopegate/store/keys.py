@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, NotFound
 from scopegate.core.keys import KEYS_PER_TENANT, KeyRecord, KeyType
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import layout
-from scopegate.store.changing import change
+from scopegate.store.changing import change, delete
 from scopegate.store.connection import call, script, translated
 from scopegate.store.records import decode, encode
 
@@ -73,7 +73,7 @@ class KeyStore:
         with translated():
             raw = cast("bytes | None", await self._redis.get(layout.key_record(self._tag, key_id)))
         if raw is None:
-            raise _no_such_key(key_id)
+            raise no_such_key(key_id)
         return decode(raw, KeyRecord)
 
     async def all(self, *, now: datetime) -> list[KeyRecord]:
@@ -108,7 +108,7 @@ class KeyStore:
             name,
             KeyRecord,
             edit,
-            missing=lambda: _no_such_key(key_id),
+            missing=lambda: no_such_key(key_id),
             also=keep_its_deletion,
         )
 
@@ -118,16 +118,17 @@ class KeyStore:
         Raises:
             NotFound: there is no such key.
         """
-        with translated():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.delete(layout.key_record(self._tag, key_id))
-                pipe.zrem(layout.key_index(self._tag), key_id)
-                deleted: list[Any] = await pipe.execute()
-        if not deleted[0]:
-            raise _no_such_key(key_id)
+        await delete(
+            self._redis,
+            layout.key_record(self._tag, key_id),
+            index=layout.key_index(self._tag),
+            member=key_id,
+            missing=lambda: no_such_key(key_id),
+        )
 
 
-def _no_such_key(key_id: str) -> NotFound:
+def no_such_key(key_id: str) -> NotFound:
+    """The error that says that there is no key with this id, or with one that begins like this."""
     return NotFound(f"There is no key {key_id!r}.", hint="List the keys with: scopegate key list")
 
 

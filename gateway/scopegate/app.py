@@ -51,6 +51,7 @@ def create_proxy(settings: Settings) -> ReverseProxy:
         head=settings.head_timeout,
         idle=settings.idle_timeout,
         pool=settings.pool_timeout,
+        total=settings.total_timeout,
     )
     try:
         return ReverseProxy(

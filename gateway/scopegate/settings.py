@@ -89,6 +89,7 @@ def _default_data_dir() -> Path:
 
 # NoDecode: the text of the variable is the address, not JSON.
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+OptionalSeconds = Annotated[float, Field(ge=0, le=86_400)]
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_parse_address)]
 
 
@@ -121,6 +122,36 @@ class Settings(BaseSettings):
     idle_timeout: Seconds = Field(60.0, description="Seconds between two pieces of a body, either way.")
     pool_timeout: Seconds = Field(
         5.0, description="Seconds to wait for a connection while all to the upstream are in use."
+    )
+    total_timeout: OptionalSeconds = Field(
+        300.0, description="Seconds for a whole exchange, WebSockets excepted; 0 sets no bound."
+    )
+    client_head_timeout: Seconds = Field(
+        10.0, description="Seconds from the first byte of a request to the end of its head."
+    )
+    client_idle_timeout: Seconds = Field(
+        75.0, description="Seconds that a client's connection may be open without a request."
+    )
+    drain_timeout: OptionalSeconds = Field(
+        10.0, description="Seconds that SIGTERM leaves to exchanges under way."
+    )
+    max_target: int = Field(
+        8_192, ge=256, le=1_048_576, description="Bytes of a request's target at the most, else 414."
+    )
+    max_head: int = Field(
+        32_768, ge=1_024, le=1_048_576, description="Bytes of a request's head at the most, else 431."
+    )
+    max_fields: int = Field(
+        128, ge=8, le=16_384, description="Header fields of a request at the most, else 431."
+    )
+    max_body: int = Field(
+        1_073_741_824,
+        ge=0,
+        le=2**53,
+        description="Bytes of a request's body at the most, else 413; 0 sets no limit.",
+    )
+    max_connections: int = Field(
+        16_384, ge=1, le=1_048_576, description="Clients' connections that a worker holds at the most."
     )
     listen: ListenAddress = Field(
         Address("127.0.0.1", 8080), description="HOST:PORT of the data plane, where API clients call."

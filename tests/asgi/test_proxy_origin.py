@@ -97,6 +97,13 @@ def test_timeouts_are_positive(name: str, seconds: float) -> None:
         Timeouts(**{name: seconds})
 
 
+def test_only_the_whole_exchange_may_have_no_bound() -> None:
+    assert Timeouts(total=0).total == 0
+    for seconds in (-1, float("nan")):
+        with pytest.raises(ValueError, match="total"):
+            Timeouts(total=seconds)
+
+
 @pytest.mark.parametrize(
     "options", [{"host_policy": "keep"}, {"max_connections": 0}, {"idle_expiry": 0}], ids=str
 )

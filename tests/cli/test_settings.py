@@ -49,6 +49,10 @@ def test_everything_has_a_default_but_the_upstream(monkeypatch: pytest.MonkeyPat
     assert loaded.data_dir == Path("/data/scopegate")
     assert (loaded.workers, loaded.key_prefix, loaded.key_header) == (1, "sg", "X-API-Key")
     assert loaded.pepper_bytes is None
+    assert (loaded.total_timeout, loaded.drain_timeout) == (300, 10)
+    assert (loaded.client_head_timeout, loaded.client_idle_timeout) == (10, 75)
+    assert (loaded.max_target, loaded.max_head, loaded.max_fields) == (8192, 32768, 128)
+    assert (loaded.max_body, loaded.max_connections) == (2**30, 16384)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,11 @@ def test_everything_has_a_default_but_the_upstream(monkeypatch: pytest.MonkeyPat
         ("admin_listen", "localhost:65535", Address("localhost", 65535)),
         ("workers", "2", 2),
         ("workers", "256", 256),
+        ("total_timeout", "0", 0),
+        ("drain_timeout", "0", 0),
+        ("client_idle_timeout", "0.5", 0.5),
+        ("max_body", "0", 0),
+        ("max_head", "65536", 65_536),
         ("key_prefix", "acme", "acme"),
         ("key_header", "X-Acme-Key", "X-Acme-Key"),
         ("data_dir", "/var/lib/scopegate", Path("/var/lib/scopegate")),
@@ -133,6 +142,17 @@ def test_a_flag_that_names_a_directory_outranks_a_redis_from_elsewhere(
         ("workers", 257),
         ("workers", "two"),
         ("workers", 1.5),
+        *(
+            (name, value)
+            for name in ("client_head_timeout", "client_idle_timeout")
+            for value in (0, -1, 86_401, ".nan", "soon")
+        ),
+        *((name, value) for name in ("total_timeout", "drain_timeout") for value in (-1, 86_401, ".nan")),
+        ("max_target", 255),
+        ("max_head", 1_023),
+        ("max_fields", 7),
+        ("max_body", -1),
+        ("max_connections", 0),
         ("upstream", ["http://a"]),
         ("key_prefix", ""),
         ("key_prefix", "s_"),

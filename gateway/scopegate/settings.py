@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     FilePath,
+    InstanceOf,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -27,6 +28,7 @@ from pydantic_settings import (
 )
 
 from scopegate.core.errors import ConfigurationError, ScopegateError
+from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
 from scopegate.store.liveaccess import MAX_STALENESS
 
@@ -67,6 +69,16 @@ def _parse_address(value: object) -> object:
     if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:  # noqa: PLR2004 -- 16 bits
         raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8080")
     return Address(host, int(port))
+
+
+def _parse_proxies(value: object) -> object:
+    if isinstance(value, str):
+        value = [text for text in value.split(",") if text.strip()]
+    if isinstance(value, TrustedProxies):
+        return value
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError("this is no list of addresses and networks, such as 10.0.0.0/8")
+    return TrustedProxies.parse(value)
 
 
 def _require_header_name(name: str) -> str:
@@ -152,6 +164,10 @@ class Settings(BaseSettings):
     )
     max_connections: int = Field(
         16_384, ge=1, le=1_048_576, description="Clients' connections that a worker holds at the most."
+    )
+    trusted_proxies: Annotated[InstanceOf[TrustedProxies], NoDecode, BeforeValidator(_parse_proxies)] = Field(
+        TrustedProxies(),
+        description="Addresses and networks of proxies in front, whose forwarding claims are believed.",
     )
     listen: ListenAddress = Field(
         Address("127.0.0.1", 8080), description="HOST:PORT of the data plane, where API clients call."

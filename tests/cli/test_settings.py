@@ -11,6 +11,7 @@ import pytest
 
 from scopegate import settings
 from scopegate.core.errors import ConfigurationError
+from scopegate.core.forwarding import TrustedProxies
 from scopegate.settings import Address, Settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def test_everything_has_a_default_but_the_upstream(monkeypatch: pytest.MonkeyPat
     assert (loaded.total_timeout, loaded.drain_timeout) == (300, 10)
     assert (loaded.client_head_timeout, loaded.client_idle_timeout) == (10, 75)
     assert (loaded.max_target, loaded.max_head, loaded.max_fields) == (8192, 32768, 128)
+    assert loaded.trusted_proxies == TrustedProxies()
     assert (loaded.max_body, loaded.max_connections) == (2**30, 16384)
 
 
@@ -68,6 +70,7 @@ def test_everything_has_a_default_but_the_upstream(monkeypatch: pytest.MonkeyPat
         ("drain_timeout", "0", 0),
         ("client_idle_timeout", "0.5", 0.5),
         ("max_body", "0", 0),
+        ("trusted_proxies", "10.0.0.0/8, ::1,", TrustedProxies.parse(["10.0.0.0/8", "::1"])),
         ("max_head", "65536", 65_536),
         ("key_prefix", "acme", "acme"),
         ("key_header", "X-Acme-Key", "X-Acme-Key"),
@@ -84,6 +87,11 @@ def test_each_source_gives_the_same_value(
         assert getattr(settings.load(), name) == value
     write(f'{name}: "{text}"\n')
     assert getattr(settings.load(), name) == value
+
+
+def test_proxies_in_a_file_are_a_list(write: Callable[[str], Path]) -> None:
+    write("trusted_proxies:\n  - 10.0.0.0/8\n  - ::1\n")
+    assert settings.load().trusted_proxies == TrustedProxies.parse(["10.0.0.0/8", "::1"])
 
 
 def test_a_flag_outranks_the_environment_and_that_the_file(
@@ -153,6 +161,10 @@ def test_a_flag_that_names_a_directory_outranks_a_redis_from_elsewhere(
         ("max_fields", 7),
         ("max_body", -1),
         ("max_connections", 0),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("trusted_proxies", ["::1", "proxy.test"]),
+        ("trusted_proxies", [10]),
+        ("trusted_proxies", 10),
         ("upstream", ["http://a"]),
         ("key_prefix", ""),
         ("key_prefix", "s_"),

@@ -1,25 +1,23 @@
 """The gateways that are compared, each as one process on one core, in front of the same upstream.
 
 All but Traefik authorize: Scopegate by a custom key with 50 rules that is bound to a user, whose
-privileges it looks up; Envoy by its own filters for API keys and RBAC with the same 50 rules.
+privileges it looks up; Envoy by its own filters for API keys and RBAC with the same 50 rules;
+Express Gateway by a key with the 50 scopes of as many API endpoints.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import socket
-import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 
-import pytest
-
+from benchmarks.expressgateway import express_gateway
+from benchmarks.programs import Missing, cores, find, on_core, require, running
 from conftest import find_free_port
 from scopegate.commands import Commands
 from scopegate.core.catalogue import Endpoint
@@ -30,126 +28,140 @@ from scopegate.store import Store
 from scopegate.store.embedded import socket_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
-GATEWAY_CORE = "0"
-LOAD_CORE = "1"
 RULES = 50
+FIFTY_RULES = tuple(Rule("GET", f"/api/recordings/{number}/*") for number in range(RULES))
 PATH = f"/api/recordings/{RULES - 1}/audio"
-_START_TIMEOUT = 20.0  # seconds
+ENVOY, TRAEFIK, EXPRESS = "Envoy, api_key_auth + RBAC", "Traefik, no authorization", "Express Gateway"
+_ANSWER_TIMEOUT = 20.0  # seconds
 _ANSWER = json.dumps({"id": "1", "agent": "tom", "customer": "+43 1 5550101", "seconds": 184})
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway, where to call it, and with which key."""
+    """A running gateway, where to call it, with which key, and its first process."""
 
     name: str
     port: int
-    key: str
+    key: str = field(repr=False)
+    pid: int = 0
 
-    @property
-    def url(self) -> str:
-        """The URL that is called."""
-        return f"http://127.0.0.1:{self.port}{PATH}"
-
-
-def program(name: str) -> str:
-    """The path of a program; where it is missing, the benchmark is skipped."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
+    def url(self, path: str = PATH) -> str:
+        """The URL of a path."""
+        return f"http://127.0.0.1:{self.port}{path}"
 
 
 @contextmanager
-def all_gateways(directory: Path) -> Iterator[list[Gateway]]:
-    """Every gateway, running, in front of one upstream."""
+def all_gateways(directory: Path) -> Iterator[tuple[list[Gateway], dict[str, str]]]:
+    """Every gateway of which this machine has the program, running; and why others are missing."""
+    missing: dict[str, str] = {}
     with ExitStack() as stack:
-        upstream = stack.enter_context(_upstream(directory))
-        ours = stack.enter_context(_scopegate(directory, upstream))
-        yield [
-            ours,
-            stack.enter_context(_envoy(directory, upstream, ours.key)),
-            stack.enter_context(_traefik(directory, upstream, ours.key)),
-        ]
+        upstream = stack.enter_context(json_upstream(directory))
+        ours = stack.enter_context(scopegate(directory, upstream))
+        gateways = [ours]
+        peers: dict[str, AbstractContextManager[Gateway]] = {
+            ENVOY: _envoy(directory, upstream, ours.key),
+            TRAEFIK: _traefik(directory, upstream, ours.key),
+            EXPRESS: _express_gateway(directory, upstream),
+        }
+        for name, peer in peers.items():
+            try:
+                gateways.append(stack.enter_context(peer))
+            except Missing as reason:
+                missing[name] = str(reason)
+        for gateway in gateways:
+            wait_until_it_answers(gateway)
+        yield gateways, missing
+
+
+def wait_until_it_answers(gateway: Gateway, path: str = PATH) -> None:
+    """A gateway may listen before it has read its routes."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT
+    while (status := _status(gateway, path)) != 200:
+        assert time.monotonic() < deadline, f"{gateway.name} answers with {status}"
+        time.sleep(0.05)
+
+
+def _status(gateway: Gateway, path: str) -> int | None:
+    connection = HTTPConnection("127.0.0.1", gateway.port, timeout=_ANSWER_TIMEOUT)
+    try:
+        connection.request("GET", path, headers={"X-API-Key": gateway.key})
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 @contextmanager
-def _running(core: str, port: int, *command: str) -> Iterator[None]:
-    with subprocess.Popen(
-        [program("taskset"), "-c", core, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            _wait_for(port, process)
-            yield
-        finally:
-            process.terminate()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"{process.args!r} ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    pytest.fail(f"{process.args!r} does not listen")
-
-
-@contextmanager
-def _upstream(directory: Path) -> Iterator[int]:
+def nginx(directory: Path, core: str, name: str, http: str) -> Iterator[int]:
+    """The port of an nginx with one worker; `http` is its configuration, with PORT for the port."""
     port = find_free_port()
-    config = directory / "nginx.conf"
+    config = directory / f"{name}.conf"
     config.write_text(
-        f"""worker_processes 1; daemon off; pid {directory}/nginx.pid; error_log /dev/null;
+        f"""worker_processes 1; daemon off; pid {directory}/{name}.pid; error_log /dev/null;
         events {{ worker_connections 4096; }}
-        http {{
-          access_log off; keepalive_requests 1000000000; default_type application/json;
-          server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 '{_ANSWER}'; }} }}
-        }}"""
+        http {{ access_log off; keepalive_requests 1000000000; {http.replace("PORT", str(port))} }}"""
     )
-    with _running(LOAD_CORE, port, program("nginx"), "-c", str(config)):
+    with running(port, *on_core(core, require("nginx"), "-c", str(config))):
         yield port
 
 
 @contextmanager
-def _scopegate(directory: Path, upstream: int) -> Iterator[Gateway]:
-    port, admin_port = find_free_port(), find_free_port()
-    data_dir = directory / "data"
-    command = (
+def json_upstream(directory: Path) -> Iterator[int]:
+    """The port of an upstream that answers at once with a short JSON, on the load's core."""
+    answer = f"default_type application/json; location / {{ return 200 '{_ANSWER}'; }}"
+    server = f"server {{ listen 127.0.0.1:PORT backlog=4096; {answer} }}"
+    with nginx(directory, cores()[1], "upstream", server) as port:
+        yield port
+
+
+@contextmanager
+def scopegate(directory: Path, upstream: int, rules: Sequence[Rule] = FIFTY_RULES) -> Iterator[Gateway]:
+    """Scopegate with its embedded store, and a custom key of a user that has `rules`."""
+    port, data_dir = find_free_port(), directory / "data"
+    command = serve_command(port, find_free_port(), upstream, "--data-dir", str(data_dir))
+    with running(port, *on_core(cores()[0], *command)) as pid:
+        yield Gateway("Scopegate", port, new_key(socket_url(data_dir), rules), pid)
+
+
+def serve_command(port: int, admin_port: int, upstream: int, *store: str) -> tuple[str, ...]:
+    """What starts Scopegate."""
+    return (
         *(sys.executable, "-m", "scopegate", "serve", "--upstream", f"http://127.0.0.1:{upstream}"),
-        *("--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin_port}"),
-        *("--data-dir", str(data_dir)),
+        *("--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin_port}", *store),
     )
-    with _running(GATEWAY_CORE, port, *command):
-        yield Gateway("Scopegate", port, asyncio.run(_new_key(socket_url(data_dir))))
 
 
-async def _new_key(url: str) -> str:
+def new_key(url: str, rules: Sequence[Rule] = FIFTY_RULES) -> str:
+    """The text of a new custom key in the store at `url`."""
+    return asyncio.run(_new_key(url, rules))
+
+
+async def _new_key(url: str, rules: Sequence[Rule]) -> str:
     store = Store.at(url)
     try:
         commands = Commands(store)
         view = frozenset({"recordings.view"})
-        await commands.apply_policies(
-            Policies(endpoints=(Endpoint(frozenset({"GET"}), "/api/*", view),), roles={"agent": view})
-        )
+        endpoint = Endpoint(frozenset({"GET", "POST"}), "/api/*", view)
+        await commands.apply_policies(Policies(endpoints=(endpoint,), roles={"agent": view}))
         await commands.put_users([User(id="maria", name="Maria", roles=frozenset({"agent"}))])
         await commands.set_scoped_api(on=True)
         issued = await commands.create_key(
-            key_type=KeyType.CUSTOM,
-            description="benchmark",
-            user="maria",
-            rules=tuple(Rule("GET", f"/api/recordings/{number}/*") for number in range(RULES)),
+            key_type=KeyType.CUSTOM, description="benchmark", user="maria", rules=tuple(rules)
         )
     finally:
         await store.aclose()
     return issued.secret
+
+
+@contextmanager
+def _express_gateway(directory: Path, upstream: int) -> Iterator[Gateway]:
+    with express_gateway(cores()[0], directory, upstream, RULES) as (port, key):
+        yield Gateway(EXPRESS, port, key)
 
 
 @contextmanager
@@ -233,9 +245,9 @@ def _envoy(directory: Path, upstream: int, key: str) -> Iterator[Gateway]:
     }
     file = directory / "envoy.json"
     file.write_text(json.dumps(config))
-    command = (program("envoy"), "-c", str(file), "--concurrency", "1", "-l", "off", "--use-dynamic-base-id")
-    with _running(GATEWAY_CORE, port, *command):
-        yield Gateway("Envoy, api_key_auth + RBAC", port, key)
+    command = (find("envoy"), "-c", str(file), "--concurrency", "1", "-l", "off", "--use-dynamic-base-id")
+    with running(port, *on_core(cores()[0], *command)):
+        yield Gateway(ENVOY, port, key)
 
 
 def _envoy_address(port: int) -> dict[str, object]:
@@ -269,6 +281,6 @@ def _traefik(directory: Path, upstream: int, key: str) -> Iterator[Gateway]:
             }
         )
     )
-    command = (program("env"), "GOMAXPROCS=1", program("traefik"), f"--configFile={static}")
-    with _running(GATEWAY_CORE, port, *command):
-        yield Gateway("Traefik, no authorization", port, key)
+    command = (require("env"), "GOMAXPROCS=1", find("traefik"), f"--configFile={static}")
+    with running(port, *on_core(cores()[0], *command)):
+        yield Gateway(TRAEFIK, port, key)

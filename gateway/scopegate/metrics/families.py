@@ -1,0 +1,184 @@
+"""Which metrics there are, and where the values of each stand in a slot.
+
+A slot is a row of 64-bit cells. No label holds anything that a client, a user or an upstream chose
+freely, so the number of series is fixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scopegate.core.keys import KeyType
+from scopegate.core.reasons import Check, Reason, refused_by
+
+PREFIX = "scopegate_"
+OTHER = "other"
+
+Labels = tuple[str, ...]
+
+CELL = 8  # bytes
+_CACHE_LINE = 64  # bytes; slots that shared one would slow their writers down
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """A family of counters: one cell for each of its series, from the cell `first` on.
+
+    Series that are `rare` are shown once they have counted something, the others from the start, so
+    that the first event of a series shows as an increase.
+    """
+
+    name: str
+    help: str
+    first: int
+    labels: Labels = ()
+    series: tuple[Labels, ...] = ((),)
+    rare: frozenset[Labels] = frozenset()
+
+    @property
+    def end(self) -> int:
+        """The cell after the last one."""
+        return self.first + len(self.series)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """A number that goes up and down, in one cell."""
+
+    name: str
+    help: str
+    first: int
+
+    @property
+    def end(self) -> int:
+        """The cell after it."""
+        return self.first + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Durations: a cell for each bucket, one for what exceeds all bounds, and one for the sum.
+
+    The sum is a float of 64 bits, everything else an integer.
+    """
+
+    name: str
+    help: str
+    first: int
+    bounds: tuple[float, ...]
+
+    @property
+    def sum(self) -> int:
+        """The cell of the sum."""
+        return self.first + len(self.bounds) + 1
+
+    @property
+    def end(self) -> int:
+        """The cell after the last one."""
+        return self.sum + 1
+
+
+Family = Counter | Gauge | Histogram
+
+KEY_TYPES = (*KeyType, None)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
+STATUS_CLASSES = (OTHER, "1xx", "2xx", "3xx", "4xx", "5xx")
+FAILURES = ("upstream_unreachable", "upstream_protocol_error", "upstream_busy", "upstream_timeout")
+
+
+def _result(reason: Reason) -> str:
+    if reason is Reason.ALLOWED:
+        return "allow"
+    return "error" if refused_by(reason) is None else "deny"
+
+
+def _is_rare(reason: Reason, key_type: KeyType | None) -> bool:
+    """Whether `decide` does not give this reason for a key of this type, as things are."""
+    check = refused_by(reason)
+    if check is Check.SCOPE:
+        return key_type is not KeyType.CUSTOM
+    proved = reason is Reason.ALLOWED or check in {Check.KEY, Check.USER, Check.PRIVILEGES}
+    return proved is (key_type is None)
+
+
+def _decision(reason: Reason, key_type: KeyType | None) -> Labels:
+    return (_result(reason), reason.value, "none" if key_type is None else key_type.value)
+
+
+DECISIONS = Counter(
+    name="decisions_total",
+    help="Decisions, by what came of them. The type of a key is known once its secret proved right.",
+    labels=("result", "reason", "key_type"),
+    series=tuple(_decision(reason, key_type) for reason in Reason for key_type in KEY_TYPES),
+    rare=frozenset(
+        _decision(reason, key_type)
+        for reason in Reason
+        for key_type in KEY_TYPES
+        if _is_rare(reason, key_type)
+    ),
+    first=0,
+)
+HTTP_REQUESTS = Counter(
+    name="http_requests_total",
+    help="Requests of clients that were answered, by the answer's status class.",
+    labels=("method", "code"),
+    series=tuple((method, code) for method in METHODS for code in STATUS_CLASSES),
+    rare=frozenset((method, code) for method in METHODS for code in (OTHER, "1xx")),
+    first=DECISIONS.end,
+)
+UPSTREAM_FAILURES = Counter(
+    name="upstream_failures_total",
+    help="Exchanges that the upstream failed, by the code of the problem.",
+    labels=("code",),
+    series=tuple((code,) for code in FAILURES),
+    first=HTTP_REQUESTS.end,
+)
+WORKER_RESTARTS = Counter(
+    name="worker_restarts_total",
+    help="Workers that died and were started anew.",
+    first=UPSTREAM_FAILURES.end,
+)
+DECISION_DURATION = Histogram(
+    name="decision_duration_seconds",
+    help="Time to decide, reading the store included. A sample: not every decision is timed.",
+    bounds=(5e-6, 1e-5, 2e-5, 3e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25, 1.0),
+    first=WORKER_RESTARTS.end,
+)
+UPSTREAM_DURATION = Histogram(
+    name="upstream_request_duration_seconds",
+    help="Time from a request sent upstream to its answer complete.",
+    bounds=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    first=DECISION_DURATION.end,
+)
+EXCHANGES_IN_FLIGHT = Gauge(
+    name="exchanges_in_flight",
+    help="Requests that are with the upstream now.",
+    first=UPSTREAM_DURATION.end,
+)
+CLIENT_CONNECTIONS = Gauge(
+    name="client_connections",
+    help="Connections of clients that are open now.",
+    first=EXCHANGES_IN_FLIGHT.end,
+)
+UPSTREAM_CONNECTIONS = Gauge(
+    name="upstream_connections",
+    help="Connections to the upstream that are open now, idle ones included.",
+    first=CLIENT_CONNECTIONS.end,
+)
+WEBSOCKET_RELAYS = Gauge(
+    name="websocket_relays",
+    help="WebSockets that are relayed now.",
+    first=UPSTREAM_CONNECTIONS.end,
+)
+
+GAUGES = (EXCHANGES_IN_FLIGHT, CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, WEBSOCKET_RELAYS)
+FAMILIES: tuple[Family, ...] = (
+    DECISIONS,
+    HTTP_REQUESTS,
+    UPSTREAM_FAILURES,
+    WORKER_RESTARTS,
+    DECISION_DURATION,
+    UPSTREAM_DURATION,
+    *GAUGES,
+)
+SLOT_SIZE = -(-FAMILIES[-1].end * CELL // _CACHE_LINE) * _CACHE_LINE

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.errors import ConfigurationError
 from scopegate.middleware import AuthorizationMiddleware
 from scopegate.proxy import ReverseProxy, Timeouts
-from scopegate.proxy.origin import FORMS
+from scopegate.proxy.origin import FORMS, parse_origin
+from scopegate.proxy.routes import Route, Routes, UpstreamConfig
+from scopegate.settings import UpstreamSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scopegate.proxy.origin import Origin
     from scopegate.settings import Settings
 
 
@@ -35,56 +40,152 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
 
 
 def create_proxy(settings: Settings) -> ReverseProxy:
-    """The reverse proxy to ``settings.upstream``.
+    """The reverse proxy to the one upstream that the settings name.
 
     Raises:
-        ConfigurationError: there is no upstream, or none like that can be called.
+        ConfigurationError: as `create_routes`, or the settings name several upstreams.
     """
-    if settings.upstream is None:
+    routes = create_routes(settings).routes
+    upstream = routes[0].target
+    if len(routes) > 1 or routes[0].host or routes[0].prefix or len(upstream.origins) > 1:
+        raise ConfigurationError(
+            "upstreams", "This version forwards everything to one URL.", hint="Name that one as upstream."
+        )
+    return ReverseProxy(
+        upstream.name,
+        timeouts=upstream.timeouts,
+        host_policy="preserve" if upstream.preserve_host else "rewrite",
+        ssl_context=upstream.origins[0].tls,
+        max_connections=upstream.max_connections,
+    )
+
+
+def create_routes(settings: Settings) -> Routes[UpstreamConfig]:
+    """Which upstream each request goes to, and how that is called.
+
+    Raises:
+        ConfigurationError: there is no upstream, one cannot be called, or two get the same requests.
+    """
+    rows = [(f"upstreams[{index}]", row) for index, row in enumerate(settings.upstreams)]
+    tls = _UpstreamTls(settings)
+    routes = [
+        Route(
+            name,
+            _upstream(name, row, settings, tls),
+            host=row.host,
+            prefix=row.prefix,
+            strip=row.strip_prefix,
+        )
+        for name, row in rows
+    ]
+    if settings.upstream is not None:
+        rest = UpstreamSettings(url=settings.upstream)
+        routes.append(Route("upstream", _upstream("upstream", rest, settings, tls)))
+    if not routes:
         raise ConfigurationError(
             "upstream",
             "There is no upstream: the API that is to be protected.",
             hint="For example: scopegate serve --upstream http://127.0.0.1:9000",
         )
-    timeouts = Timeouts(
-        connect=settings.connect_timeout,
-        head=settings.head_timeout,
-        idle=settings.idle_timeout,
-        pool=settings.pool_timeout,
-        total=settings.total_timeout,
-    )
-    try:
-        return ReverseProxy(
-            settings.upstream,
-            timeouts=timeouts,
-            host_policy=settings.upstream_host,
-            ssl_context=_upstream_tls(settings),
-            max_connections=settings.upstream_connections,
+    tls.require_use()
+    return Routes(routes)
+
+
+def _upstream(name: str, row: UpstreamSettings, settings: Settings, tls: _UpstreamTls) -> UpstreamConfig:
+    if row.urls:
+        urls = {f"{name}.urls[{index}]": url for index, url in enumerate(row.urls)}
+    else:
+        urls = {name if name == "upstream" else f"{name}.url": str(row.url)}
+    origins: dict[str, Origin] = {}
+    for setting, url in urls.items():
+        origin = _origin(setting, url, tls.context(name, row) if url.startswith("https:") else None)
+        if origin.name in origins:
+            raise ConfigurationError(setting, f"{origin.name} is named twice.", hint="Remove one of them.")
+        origins[origin.name] = origin
+    own_tls = next((place for place in ("ca", "certificate") if getattr(row, place) is not None), None)
+    if own_tls and not all(origin.tls for origin in origins.values()):
+        raise ConfigurationError(
+            f"{name}.{own_tls}", "It is for TLS, and not all URLs here are https.", hint="Write https://."
         )
+    return UpstreamConfig(
+        name=", ".join(origins),
+        origins=tuple(origins.values()),
+        timeouts=Timeouts(
+            connect=_first(row.connect_timeout, settings.connect_timeout),
+            head=_first(row.head_timeout, settings.head_timeout),
+            idle=_first(row.idle_timeout, settings.idle_timeout),
+            pool=settings.pool_timeout,
+            total=_first(row.total_timeout, settings.total_timeout),
+        ),
+        preserve_host=(row.host_policy or settings.upstream_host) == "preserve",
+        max_connections=row.connections or settings.upstream_connections,
+    )
+
+
+def _first(own: float | None, common: float) -> float:
+    return common if own is None else own
+
+
+def _origin(setting: str, url: str, tls: ssl.SSLContext | None) -> Origin:
+    try:
+        return parse_origin(url, tls)
     except ValueError as error:
         what, _, fix = str(error).removeprefix("upstream: ").partition("; ")
-        raise ConfigurationError("upstream", _sentence(what), hint=_sentence(fix or FORMS)) from error
+        raise ConfigurationError(setting, _sentence(what), hint=_sentence(fix or FORMS)) from error
 
 
-def _upstream_tls(settings: Settings) -> ssl.SSLContext | None:
-    """How an https upstream is verified, where the settings say more than the system does."""
-    if settings.upstream_ca is None and settings.upstream_certificate is None:
-        return None
+class _UpstreamTls:
+    """How https upstreams are verified: by the system's trust, where the settings say no more."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._contexts: dict[tuple[Path | None, Path | None], ssl.SSLContext] = {}
+
+    def context(self, name: str, row: UpstreamSettings) -> ssl.SSLContext:
+        """The context for one upstream; upstreams with the same files share it."""
+        ca = _file(name, "ca", row.ca, self._settings.upstream_ca)
+        certificate = _file(name, "certificate", row.certificate, self._settings.upstream_certificate)
+        key = (ca.path, certificate.path)
+        if key not in self._contexts:
+            self._contexts[key] = _tls_context(ca, certificate)
+        return self._contexts[key]
+
+    def require_use(self) -> None:
+        """Make sure that files for TLS are not named in vain."""
+        for setting in ("upstream_ca", "upstream_certificate"):
+            if getattr(self._settings, setting) is not None and not self._contexts:
+                raise ConfigurationError(
+                    setting,
+                    "It is for TLS, and no upstream is https.",
+                    hint="Write https://, or leave it out.",
+                )
+
+
+class _File(NamedTuple):
+    """A file and the setting that names it."""
+
+    setting: str
+    path: Path | None
+
+
+def _file(name: str, place: str, own: Path | None, common: Path | None) -> _File:
+    return _File(f"upstream_{place}", common) if own is None else _File(f"{name}.{place}", own)
+
+
+def _tls_context(ca: _File, certificate: _File) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=settings.upstream_ca)
-    except ssl.SSLError as error:
+        context = ssl.create_default_context(cafile=ca.path)
+    except (ssl.SSLError, OSError) as error:
         raise ConfigurationError(
-            "upstream_ca",
-            f"{settings.upstream_ca} holds no PEM certificate.",
-            hint="Name a file of authorities.",
+            ca.setting, f"{ca.path} holds no PEM certificate.", hint="Name a file of authorities."
         ) from error
-    if settings.upstream_certificate is not None:
+    if certificate.path is not None:
         try:
-            context.load_cert_chain(settings.upstream_certificate)
-        except ssl.SSLError as error:
+            context.load_cert_chain(certificate.path)
+        except (ssl.SSLError, OSError) as error:
             raise ConfigurationError(
-                "upstream_certificate",
-                f"{settings.upstream_certificate} holds no PEM certificate with its key.",
+                certificate.setting,
+                f"{certificate.path} holds no PEM certificate with its key.",
                 hint="Put both into one file, the certificate first; the key must not need a pass phrase.",
             ) from error
     context.set_alpn_protocols(["http/1.1"])

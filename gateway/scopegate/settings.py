@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     FilePath,
     InstanceOf,
@@ -18,6 +21,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -101,8 +105,60 @@ def _default_data_dir() -> Path:
 
 # NoDecode: the text of the variable is the address, not JSON.
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+HostPolicy = Literal["preserve", "rewrite"]
+Connections = Annotated[int, Field(ge=1, le=65_536)]
 OptionalSeconds = Annotated[float, Field(ge=0, le=86_400)]
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_parse_address)]
+
+
+def _parse_upstreams(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('this is no JSON, such as [{"url": "http://127.0.0.1:9000"}]') from None
+
+
+class UpstreamSettings(BaseModel):
+    """One of several upstreams: what goes to it, and where it differs from the rest of the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: str | None = Field(default=None, description="Where it is, as in `upstream`.")
+    urls: tuple[str, ...] = Field(
+        default=(), description="Instead of `url`: several places that serve it alike."
+    )
+    host: str | None = Field(
+        default=None, description="Requests for this host alone; without a port, for each of its ports."
+    )
+    prefix: str = Field(default="", description="Requests for this path alone, and for all that is below it.")
+    strip_prefix: bool = Field(
+        default=False,
+        description="Whether the prefix is taken off the path that is forwarded.",
+    )
+    host_policy: HostPolicy | None = Field(default=None, description="As `upstream_host`, for this upstream.")
+    ca: FilePath | None = Field(default=None, description="As `upstream_ca`, for this upstream.")
+    certificate: FilePath | None = Field(
+        default=None, description="As `upstream_certificate`, for this upstream."
+    )
+    connections: Connections | None = Field(
+        default=None, description="As `upstream_connections`, for this upstream."
+    )
+    connect_timeout: Seconds | None = Field(
+        default=None, description="As `connect_timeout`, for this upstream."
+    )
+    head_timeout: Seconds | None = Field(default=None, description="As `head_timeout`, for this upstream.")
+    idle_timeout: Seconds | None = Field(default=None, description="As `idle_timeout`, for this upstream.")
+    total_timeout: OptionalSeconds | None = Field(
+        default=None, description="As `total_timeout`, for this upstream."
+    )
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> UpstreamSettings:
+        if (self.url is None) == (not self.urls):
+            raise ValueError("an upstream has either a url or a list of urls")
+        return self
 
 
 class Settings(BaseSettings):
@@ -115,7 +171,11 @@ class Settings(BaseSettings):
     upstream: str | None = Field(
         None, description="The API to protect: http://host:port, https://host:port or unix:/path."
     )
-    upstream_host: Literal["preserve", "rewrite"] = Field(
+    upstreams: Annotated[tuple[UpstreamSettings, ...], NoDecode, BeforeValidator(_parse_upstreams)] = Field(
+        (),
+        description="Upstreams by host and path prefix (docs/upstreams.md); `upstream` gets the rest.",
+    )
+    upstream_host: HostPolicy = Field(
         "preserve",
         description="The Host that the upstream sees: the client's (preserve) or its own (rewrite).",
     )
@@ -126,8 +186,8 @@ class Settings(BaseSettings):
     upstream_certificate: FilePath | None = Field(
         None, description="PEM file of a certificate, with its key, to present to an https upstream."
     )
-    upstream_connections: int = Field(
-        512, ge=1, le=65_536, description="Connections that a worker opens to the upstream at the most."
+    upstream_connections: Connections = Field(
+        512, description="Connections that a worker opens to the upstream at the most."
     )
     connect_timeout: Seconds = Field(5.0, description="Seconds to connect to the upstream.")
     head_timeout: Seconds = Field(60.0, description="Seconds until the upstream begins its answer.")
@@ -298,18 +358,28 @@ def parse_address(setting: str, text: str) -> Address:
         raise ConfigurationError(setting, f"{_message(error.errors()[0])}.") from None
 
 
+# What pydantic says of Python's types, in the terms of YAML and JSON.
+_MESSAGES = {"tuple_type": "Input should be a list", "model_type": "Input should be a mapping"}
+
+
 def _message(detail: ErrorDetails) -> str:
-    message = detail["msg"].removeprefix("Value error, ").removesuffix(".")
+    message = _MESSAGES.get(detail["type"], detail["msg"]).removeprefix("Value error, ").removesuffix(".")
     return f"{message[0].upper()}{message[1:]}"
 
 
 def _as_configuration_error(detail: ErrorDetails) -> ConfigurationError:
-    setting = str(detail["loc"][0]) if detail["loc"] else "config"
+    model: type[BaseModel] = Settings
+    setting = ""
+    field = None
+    for place in detail["loc"]:
+        if isinstance(place, int):
+            model = UpstreamSettings
+            setting += f"[{place}]"
+        else:
+            field = model.model_fields.get(place, field)
+            setting += f".{place}" if setting else place
     if detail["type"] == "extra_forbidden":
-        return ConfigurationError(
-            setting,
-            "There is no such setting.",
-            hint=f"Known are: {', '.join(sorted(Settings.model_fields))}.",
-        )
-    field = Settings.model_fields.get(setting)
-    return ConfigurationError(setting, f"{_message(detail)}.", hint=field.description if field else None)
+        known = ", ".join(sorted(model.model_fields))
+        return ConfigurationError(setting, "There is no such setting.", hint=f"Known are: {known}.")
+    hint = field.description if field else None
+    return ConfigurationError(setting or "config", f"{_message(detail)}.", hint=hint)

@@ -90,8 +90,9 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_setting(
 
 
 def test_tls_settings_for_an_upstream_without_tls_are_refused(certificate: Path) -> None:
-    with pytest.raises(ConfigurationError, match="scheme is not https"):
+    with pytest.raises(ConfigurationError, match="no upstream is https") as refused:
         create_proxy(load(upstream="http://localhost", upstream_ca=certificate))
+    assert refused.value.setting == "upstream_ca"
 
 
 def test_a_gateway_without_an_upstream_is_none() -> None:

@@ -46,5 +46,8 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 -- the settings model validates
 
 def _announce(settings: Settings) -> None:
     store = "Redis" if settings.redis_url else f"an embedded Valkey in {settings.data_dir}"
-    note(f"Scopegate listens on {settings.listen.url} and forwards to {settings.upstream}.")
+    places = [url for row in settings.upstreams for url in row.urls or (row.url,)]
+    if settings.upstream is not None:
+        places.append(settings.upstream)
+    note(f"Scopegate listens on {settings.listen.url} and forwards to {', '.join(map(str, places))}.")
     note(f"Keys are in {store}. Health: {settings.admin_listen.url}/readyz. Ctrl-C stops it.")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# What people write who want HTTP/2 or gRPC of us.
+_OTHER_PROTOCOLS = {"grpc", "grpcs", "h2", "h2c", "h2s", "http2", "https2"}
+_ATTEMPT = 1.0  # seconds for an address, while its name has another one
+_LONGEST_LABEL = 63  # RFC 1035 section 2.3.4
 FORMS = "http://host[:port], https://host[:port] or unix:/path/to.sock"
 
 
@@ -25,17 +33,59 @@ class Origin:
     socket_path: str = ""
     tls: ssl.SSLContext | None = None
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the host is a name, which may have several addresses and change them."""
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return True
+        return False
+
     async def connect(self, protocol: asyncio.Protocol) -> None:
-        """Connect `protocol`; raises `OSError` (a failure of TLS is `ssl.SSLError`, a kind of it)."""
+        """Connect `protocol`; raises `OSError` (a failure of TLS is `ssl.SSLError`, a kind of it).
+
+        A name is resolved each time, and each of its addresses is tried.
+        """
         loop = asyncio.get_running_loop()
+        server_hostname = self.host if self.tls else None
         if self.socket_path:
             await loop.create_unix_connection(lambda: protocol, self.socket_path)
-        elif self.tls:
+        elif self.is_named:
+            # Not create_connection(host): it would spend all of the time on the first address that
+            # drops what it is sent.
+            connected = await _connect_to_any(loop, self.host, self.port)
+            # Whatever comes of it, the loop closes the socket.
             await loop.create_connection(
-                lambda: protocol, self.host, self.port, ssl=self.tls, server_hostname=self.host
+                lambda: protocol, sock=connected, ssl=self.tls, server_hostname=server_hostname
             )
         else:
-            await loop.create_connection(lambda: protocol, self.host, self.port)
+            await loop.create_connection(
+                lambda: protocol, self.host, self.port, ssl=self.tls, server_hostname=server_hostname
+            )
+
+
+async def _connect_to_any(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+    """A socket that is connected to the first address of `host` that answers."""
+    *others, last = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for family, kind, protocol, _, address in others:
+        with contextlib.suppress(OSError):  # TimeoutError is one
+            async with asyncio.timeout(_ATTEMPT):
+                return await _connect_to(loop, socket.socket(family, kind, protocol), address)
+    family, kind, protocol, _, address = last
+    return await _connect_to(loop, socket.socket(family, kind, protocol), address)
+
+
+async def _connect_to(
+    loop: asyncio.AbstractEventLoop, connecting: socket.socket, address: tuple[Any, ...]
+) -> socket.socket:
+    try:
+        connecting.settimeout(0)
+        await loop.sock_connect(connecting, address)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
 
 
 def parse_origin(upstream: str, ssl_context: ssl.SSLContext | None = None) -> Origin:
@@ -49,6 +99,11 @@ def parse_origin(upstream: str, ssl_context: ssl.SSLContext | None = None) -> Or
             " write an international host name in its xn-- form"
         )
     scheme, colon, rest = upstream.partition(":")
+    if scheme.lower() in _OTHER_PROTOCOLS:
+        raise ValueError(
+            "upstream: HTTP/2 and gRPC upstreams are not supported, only HTTP/1.1 ones;"
+            " write http:// or https:// if it speaks HTTP/1.1 as well"
+        )
     if not colon or scheme not in {"http", "https", "unix"}:
         raise ValueError(f"upstream: unknown scheme; write {FORMS}")
     if ssl_context is not None and scheme != "https":
@@ -95,6 +150,8 @@ def _host_and_port(upstream: str, scheme: str) -> tuple[str, int]:
         raise ValueError("upstream: a path is not allowed, as paths are forwarded unchanged; remove it")
     if not host or any(character in '%\\"<>^`{|}[]' for character in host):
         raise ValueError(f"upstream: the host is missing or not valid; write {FORMS}")
+    if any(not 0 < len(label) <= _LONGEST_LABEL for label in host.removesuffix(".").split(".")):
+        raise ValueError("upstream: the host has an empty or overlong part; write it as DNS has it")
     if port == 0 or parts.netloc.endswith(":"):
         raise ValueError("upstream: the port is missing or 0; write a port from 1 to 65535, or none")
     return host, port or _DEFAULT_PORTS[scheme]

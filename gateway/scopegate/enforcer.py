@@ -11,6 +11,8 @@ from scopegate.core.catalogue import Catalogue
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, presented_key
 from scopegate.core.decision import Decision, Scope, decide, proves_secret
 from scopegate.core.errors import StoreUnavailable
+from scopegate.core.framing import body_framing
+from scopegate.core.limits import Limits
 from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize, host_field
 from scopegate.throttle import Throttle
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("scopegate")
 
 _NO_CATALOGUE = Catalogue()
+_DEFAULT_LIMITS = Limits()
 
 
 class AccessSource(Protocol):
@@ -58,6 +61,7 @@ class Enforcer:
         key_prefix: what the text of our keys begins with.
         key_header: the lower-case name of the field that holds the key.
         pepper: the HMAC key under which digests were made, if any.
+        limits: how large a request may be.
         clock: tells the present moment.
     """
 
@@ -67,11 +71,13 @@ class Enforcer:
         key_prefix: str = keys.DEFAULT_PREFIX,
         key_header: bytes = DEFAULT_KEY_HEADER,
         pepper: bytes | None = None,
+        limits: Limits = _DEFAULT_LIMITS,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._key_prefix = key_prefix
         self.key_header = key_header
         self._pepper = pepper
+        self.limits = limits
         self._clock = clock
         self._throttle = Throttle()
 
@@ -87,6 +93,11 @@ class Enforcer:
     ) -> Verdict:
         """Decide about one request, as it stood on the wire, with the facts that `access` has now."""
         try:
+            framing = body_framing(headers, http_version=http_version)
+            target_length = len(raw_path) + 1 + len(query) if query else len(raw_path)
+            exceeded = self.limits.exceeded(target_length, headers, length=framing.length)
+            if exceeded is not None:
+                return Verdict(Decision(exceeded))
             host = host_field(headers, http_version=http_version)
             request = canonicalize(method, raw_path, query=query, host=host)
             text = presented_key(headers, key_header=self.key_header)

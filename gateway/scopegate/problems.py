@@ -150,6 +150,18 @@ _REFUSALS = {
         "The user of the API key may not do this",
         "The key is bound to a user who lacks a privilege that the endpoint requires.",
     ),
+    Reason.FRAMING_MALFORMED: _refusal(
+        400, Reason.FRAMING_MALFORMED, "The framing of the request body is not valid", _UNREADABLE
+    ),
+    Reason.TARGET_TOO_LONG: _refusal(
+        414, Reason.TARGET_TOO_LONG, "The request target is too long", "Use a shorter path or query."
+    ),
+    Reason.HEAD_TOO_LARGE: _refusal(
+        431, Reason.HEAD_TOO_LARGE, "The header fields are too large", "Send fewer or shorter header fields."
+    ),
+    Reason.BODY_TOO_LARGE: _refusal(
+        413, Reason.BODY_TOO_LARGE, "The request body is too large", "Send less in one request."
+    ),
     Reason.METHOD_UNSUPPORTED: _refusal(
         400,
         Reason.METHOD_UNSUPPORTED,

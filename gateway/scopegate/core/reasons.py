@@ -24,6 +24,10 @@ class Reason(StrEnum):
 
     ALLOWED = "allowed"
 
+    FRAMING_MALFORMED = "framing_malformed"
+    TARGET_TOO_LONG = "target_too_long"
+    HEAD_TOO_LARGE = "head_too_large"
+    BODY_TOO_LARGE = "body_too_large"
     PATH_MALFORMED = "path_malformed"
     PATH_ILLEGAL_CHARACTER = "path_illegal_character"
     PATH_CONTROL_CHARACTER = "path_control_character"
@@ -62,6 +66,10 @@ class Reason(StrEnum):
 
 _CHECKS: dict[Check, tuple[Reason, ...]] = {
     Check.REQUEST: (
+        Reason.FRAMING_MALFORMED,
+        Reason.TARGET_TOO_LONG,
+        Reason.HEAD_TOO_LARGE,
+        Reason.BODY_TOO_LARGE,
         Reason.PATH_MALFORMED,
         Reason.PATH_ILLEGAL_CHARACTER,
         Reason.PATH_CONTROL_CHARACTER,

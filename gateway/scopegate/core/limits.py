@@ -1,0 +1,62 @@
+"""How large a request may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from scopegate.core.errors import InvalidInput
+from scopegate.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scopegate.core.headers import Field
+
+_FIELD_OVERHEAD = len(b": \r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one request.
+
+    ``target`` bytes of the request target, ``head`` bytes of all fields together as HTTP/1.1 writes
+    them, ``fields`` of them at the most, ``body`` bytes of the body, and 0 sets it no bound.
+
+    Raises:
+        InvalidInput: a bound that nothing fits into.
+    """
+
+    target: int = 8_192
+    head: int = 32_768
+    fields: int = 128
+    body: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        if self.body < 0:
+            raise InvalidInput("body", "The limit of a body is 0, which means none, or more bytes.")
+        for field in fields(self):
+            if field.name != "body" and getattr(self, field.name) <= 0:
+                raise InvalidInput(field.name, f"The limit {field.name!r} must be more than 0.")
+
+    def exceeded(self, target_length: int, headers: Sequence[Field], *, length: int) -> Reason | None:
+        """The reason to refuse a request that is too large, or None.
+
+        Args:
+            target_length: bytes of path and query, with the ``?`` between them.
+            headers: the fields of the request.
+            length: the stated length of the body, or -1.
+        """
+        if target_length > self.target:
+            return Reason.TARGET_TOO_LONG
+        count = len(headers)
+        if count > self.fields:
+            return Reason.HEAD_TOO_LARGE
+        if sum(map(len, chain.from_iterable(headers))) + count * _FIELD_OVERHEAD > self.head:
+            return Reason.HEAD_TOO_LARGE
+        return Reason.BODY_TOO_LARGE if self.is_too_long(length) else None
+
+    def is_too_long(self, length: int) -> bool:
+        """Whether a body may not have `length` bytes."""
+        return 0 < self.body < length

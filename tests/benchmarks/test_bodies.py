@@ -1,0 +1,142 @@
+"""100 MiB in one body, down and up, beside nginx as a proxy; and what the worker's memory grows by.
+
+The memory is watched while both ends are fast, and while the end that takes the body is slow.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks import bodies_upstream
+from benchmarks.memory import MIB, forget_highest, holder, memory
+from benchmarks.peers import Gateway, nginx, scopegate, wait_until_it_answers
+from benchmarks.programs import cores, on_core, require, running
+from benchmarks.report import Part, Unit, at_least, at_most, draw, table
+from conftest import find_free_port
+from scopegate.core.keys import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+
+ROUNDS = 15
+SIZE = 100 * MIB
+PATH = "/api/bodies/1"
+SLOW_PATH = f"/api/bodies/{bodies_upstream.SLOW}"
+SLOW_RATE = "50M"  # a second
+RULES = (Rule("GET", "/api/bodies/*"), Rule("POST", "/api/bodies/*"))
+LEAST = 0.5  # times the speed of nginx
+GROWTH = 16.0  # MiB
+WAYS = ("down", "up")
+_TIMES, _MIB = Unit("x"), Unit("MiB", 1)
+
+
+def test_large_bodies_beside_nginx() -> None:
+    speeds: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
+    with (
+        tempfile.TemporaryDirectory(prefix="sg-", dir=_memory_disk()) as path,
+        _upstream(Path(path)) as upstream,
+        scopegate(Path(path), upstream, RULES) as ours,
+        nginx(Path(path), cores()[0], "proxy", _proxy(upstream)) as proxy,
+    ):
+        way_parts = [ours, Gateway("nginx, proxy_pass", proxy, ""), Gateway("no gateway", upstream, "")]
+        for gateway in way_parts:
+            wait_until_it_answers(gateway, PATH)
+        worker = _worker(ours)
+        before = memory(worker).resident
+        forget_highest(worker)
+        for _ in range(ROUNDS):  # interleaved, so that a slow moment of the machine meets all of them
+            for way in WAYS:
+                for gateway in way_parts:
+                    speeds[way].setdefault(gateway.name, []).append(_transfer(gateway, way, Path(path)))
+        _transfer(ours, "down", Path(path), "--limit-rate", SLOW_RATE)
+        _transfer(ours, "up", Path(path), path=SLOW_PATH)
+        growth = (memory(worker).highest - before) / MIB
+    medians = {
+        way: {name: statistics.median(measured) for name, measured in of_way.items()}
+        for way, of_way in speeds.items()
+    }
+    rows = [
+        at_least(
+            f"100 MiB {way}, beside nginx", of_way["Scopegate"] / of_way["nginx, proxy_pass"], LEAST, _TIMES
+        )
+        for way, of_way in medians.items()
+    ]
+    rows.append(at_most("Growth of the worker with bodies of 100 MiB", growth, GROWTH, _MIB))
+    names = medians["down"]
+    head = ("MB/s of one body of 100 MiB", *WAYS)
+    lines = [(name, *(f"{medians[way][name]:,.0f}" for way in WAYS)) for name in names]
+    Part(2, "bodies", "Large bodies", rows, table(head, lines)).publish()
+    draw("bodies", {f"MB/s {way}, one body of 100 MiB: more is better": medians[way] for way in WAYS})
+
+
+def _memory_disk() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+@contextmanager
+def _upstream(directory: Path) -> Iterator[int]:
+    port, file = find_free_port(), directory / "body"
+    with file.open("wb") as body:
+        body.truncate(SIZE)
+        for start in range(0, SIZE, MIB):  # written out: a file with holes is no file
+            body.seek(start)
+            body.write(bytes(range(256)) * (MIB // 256))
+    command = on_core(cores()[1], sys.executable, bodies_upstream.__file__, str(port), str(file))
+    with running(port, *command):
+        yield port
+
+
+def _proxy(upstream: int) -> str:
+    """The nginx that is the measure: it passes bodies on while they come, as Scopegate does."""
+    return f"""
+    upstream up {{ server 127.0.0.1:{upstream}; keepalive 32; }}
+    server {{
+      listen 127.0.0.1:PORT;
+      client_max_body_size 0; proxy_request_buffering off; proxy_max_temp_file_size 0;
+      # With the buffers it comes with, nginx is half as fast.
+      client_body_buffer_size 256k; proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;
+      location / {{ proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    }}"""
+
+
+def _worker(gateway: Gateway) -> int:
+    """The process that answers."""
+    with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.recv(MIB)
+        return holder(connection, gateway.pid)
+
+
+def _transfer(gateway: Gateway, way: str, directory: Path, *options: str, path: str = PATH) -> float:
+    """MB/s of one body, by curl on the load's core."""
+    header = directory / "header"
+    header.touch(mode=0o600)
+    header.write_text(f"X-API-Key: {gateway.key or 'none'}\n")
+    command = [require("curl"), "--silent", "--noproxy", "*", "--header", f"@{header}", "--header", "Expect:"]
+    command += ["--output", str(directory / "answer"), "--write-out", "%{json}", *options]
+    if way == "up":
+        command += ["--request", "POST", "--upload-file", str(directory / "body")]
+    else:
+        command[command.index("--output") + 1] = "/dev/null"
+    done = subprocess.run(
+        on_core(cores()[1], *command, gateway.url(path)), capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    assert told["http_code"] == 200, f"{gateway.name}, {way}: {told['http_code']}"
+    if way == "up":
+        assert (directory / "answer").read_text() == str(SIZE)
+    else:
+        assert told["size_download"] == SIZE
+    return float(SIZE / told["time_total"] / 1e6)

@@ -9,7 +9,9 @@ from urllib.parse import unquote
 from scopegate.core import headers as fields
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, credential_fields
 from scopegate.core.decision import Decision
+from scopegate.core.framing import Body, body_framing
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
+from scopegate.core.limits import Limits
 from scopegate.core.reasons import Reason
 from scopegate.enforcer import Enforcer, Verdict
 from scopegate.problems import Problem, refusal, send_problem
@@ -42,6 +44,7 @@ class AuthorizationMiddleware:
         key_prefix: what the text of keys begins with.
         key_header: the header field that holds the key, beside ``Authorization: Bearer``.
         pepper: the HMAC key under which the digests of keys were made, if any.
+        limits: how large a request may be, in place of the defaults.
         max_staleness: for how many seconds after Redis was lost the last known rights count; 0 reads
             Redis for every request.
 
@@ -59,6 +62,7 @@ class AuthorizationMiddleware:
         key_prefix: str = DEFAULT_PREFIX,
         key_header: str = DEFAULT_KEY_HEADER.decode(),
         pepper: bytes | None = None,
+        limits: Limits | None = None,
         max_staleness: float = MAX_STALENESS,
     ) -> None:
         self.app = app
@@ -67,6 +71,7 @@ class AuthorizationMiddleware:
             key_prefix=require_prefix(key_prefix),
             key_header=key_header.lower().encode("ascii"),
             pepper=pepper,
+            limits=limits or Limits(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,10 +84,14 @@ class AuthorizationMiddleware:
             raise RuntimeError(f"Scopegate lets no {kind!r} scope through: it cannot judge it.")
         request_id = new_request_id()
         verdict = await self._judge(scope)
-        if verdict.decision.allowed and verdict.request is not None:
-            await self.app(self._admitted(scope, verdict, request_id), receive, send)
-        else:
+        if not verdict.decision.allowed or verdict.request is None:
             await _refuse(scope, receive, send, refusal(verdict.decision.reason), request_id)
+            return
+        admitted = self._admitted(scope, verdict, request_id)
+        if kind == "http" and self._may_outgrow_limit(scope):
+            await _BoundedExchange(receive, send, self._enforcer.limits, request_id).run(self.app, admitted)
+        else:
+            await self.app(admitted, receive, send)
 
     async def aclose(self) -> None:
         """Close the connections to the store, and stop the store if it is embedded here.
@@ -112,6 +121,13 @@ class AuthorizationMiddleware:
         except Exception:
             log.exception("refused, for the decision failed")
             return Verdict(Decision(Reason.INTERNAL_ERROR))
+
+    def _may_outgrow_limit(self, scope: Scope) -> bool:
+        """Whether the body has a limit, and its length is not known before it has come."""
+        if not self._enforcer.limits.body:
+            return False
+        framing = body_framing(scope["headers"], http_version=scope.get("http_version", "1.1"))
+        return framing.body in {Body.CHUNKED, Body.UNANNOUNCED}
 
     def _admitted(self, scope: Scope, verdict: Verdict, request_id: str) -> Scope:
         """The scope that the application sees: canonical path, no key, our identity headers."""
@@ -146,6 +162,48 @@ class AuthorizationMiddleware:
             await self.app(scope, receive_opening, send)
         finally:
             await self.aclose()
+
+
+class _BoundedExchange:
+    """One request whose body may outgrow its limit, which only reading it tells.
+
+    The application sees a client that has gone then. If it has not begun to answer, the client is
+    answered here, and whatever the application still says goes nowhere.
+    """
+
+    def __init__(self, receive: Receive, send: Send, limits: Limits, request_id: str) -> None:
+        self._receive = receive
+        self._send = send
+        self._limits = limits
+        self._request_id = request_id
+        self._size = 0
+        self._begun = False
+        self._refused = False
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception:
+            if not self._refused:
+                raise
+            log.debug("the application failed after its request was cut off", exc_info=True)
+
+    async def receive(self) -> Message:
+        if self._limits.is_too_long(self._size):
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if not self._limits.is_too_long(self._size):
+            return message
+        if not self._begun:
+            self._refused = True
+            await send_problem(self._send, refusal(Reason.BODY_TOO_LARGE), self._request_id)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        self._begun = True
+        if not self._refused:
+            await self._send(message)
 
 
 def _raw_path(scope: Scope) -> bytes | None:

@@ -24,13 +24,14 @@ from scopegate.commands import Commands, IssuedKey
 from scopegate.core.catalogue import Endpoint
 from scopegate.core.errors import ConfigurationError, InvalidInput
 from scopegate.core.keys import KeyType, Rule
+from scopegate.core.limits import Limits
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
 from scopegate.core.reasons import Reason
 from scopegate.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import httpx2
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from scopegate.asgi import ASGIApp, Message, Receive, Scope, Send
+
+    Bounded = Callable[[ASGIApp, list[bytes], str], Awaitable[list[Message]]]
 
 POLICIES = Policies(
     endpoints=(
@@ -352,7 +355,12 @@ def test_a_websocket_handshake_is_judged(keys: Mapping[str, IssuedKey], valkey_u
             assert getattr(refused.value, "status_code", 403) in {401, 403}
 
 
-async def call(app: ASGIApp, **scope: Any) -> list[Message]:
+HOST = [(b"host", b"gw.test")]
+CHUNKED = (b"transfer-encoding", b"chunked")
+
+
+async def call(app: ASGIApp, body: Sequence[bytes] = (b"",), **scope: Any) -> list[Message]:
+    pieces = list(body)
     sent: list[Message] = []
     full = {
         "type": "http",
@@ -360,13 +368,13 @@ async def call(app: ASGIApp, **scope: Any) -> list[Message]:
         "path": "/api/x",
         "raw_path": b"/api/x",
         "query_string": b"",
-        "headers": [(b"host", b"gw.test")],
+        "headers": HOST,
         "http_version": "1.1",
         **scope,
     }
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -424,6 +432,9 @@ async def test_a_fault_of_ours_refuses_with_500(
         ({"headers": [(b"host", b"")]}, Reason.HOST_MALFORMED),
         ({"query_string": b"a#b"}, Reason.QUERY_MALFORMED),
         ({"method": "get"}, Reason.METHOD_UNSUPPORTED),
+        ({"headers": [*HOST, (b"content-length", b"1"), CHUNKED]}, Reason.FRAMING_MALFORMED),
+        ({"headers": [*HOST, CHUNKED], "http_version": "1.0"}, Reason.FRAMING_MALFORMED),
+        ({"headers": [*HOST, (b"content_length", b"0")]}, Reason.FRAMING_MALFORMED),
         ({"raw_path": None}, Reason.KEY_MISSING),
         ({"headers": [], "http_version": "1.0"}, Reason.KEY_MISSING),
         ({"path": "/x", "root_path": "/api"}, Reason.KEY_MISSING),
@@ -436,6 +447,121 @@ async def test_what_can_be_read_in_two_ways_is_refused(
     app = AuthorizationMiddleware(never, redis_url=f"unix://{tmp_path}/none.sock")
     assert problem_code(await call(app, **scope)) == code
     await app.aclose()
+
+
+@pytest.mark.parametrize(
+    ("scope", "code"),
+    [
+        ({"query_string": b"q" * 4}, Reason.KEY_MISSING),  # with /api/x? the 11 bytes that may be
+        ({"query_string": b"q" * 5}, Reason.TARGET_TOO_LONG),
+        ({"raw_path": b"/api/x/2345", "path": "/api/x/2345"}, Reason.KEY_MISSING),
+        ({"raw_path": b"/api/x/23456", "path": "/api/x/23456"}, Reason.TARGET_TOO_LONG),
+        ({"headers": [*HOST, (b"a", b"b" * 100)]}, Reason.HEAD_TOO_LARGE),
+        ({"headers": [*HOST, *[(b"a", b"")] * 4]}, Reason.HEAD_TOO_LARGE),
+        ({"headers": [*HOST, (b"content-length", b"10")]}, Reason.KEY_MISSING),
+        ({"headers": [*HOST, (b"content-length", b"11")]}, Reason.BODY_TOO_LARGE),
+        ({"type": "websocket", "query_string": b"q" * 5}, Reason.TARGET_TOO_LONG),
+    ],
+)
+async def test_what_is_too_large_is_refused_before_anybody_asks_for_a_key(
+    tmp_path: Path, scope: dict[str, Any], code: Reason
+) -> None:
+    limits = Limits(target=11, head=100, fields=4, body=10)
+    app = AuthorizationMiddleware(never, redis_url=f"unix://{tmp_path}/none.sock", limits=limits)
+    extensions: dict[str, Any] = {"websocket.http.response": {}}
+    assert problem_code(await call(app, extensions=extensions, **scope)) == code
+    await app.aclose()
+
+
+async def read_all(receive: Receive) -> bytes | None:
+    """The body, or None if the client went away."""
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message["body"]
+        more = message["more_body"]
+    return body
+
+
+@pytest.fixture
+def call_bounded(keys: Mapping[str, IssuedKey], valkey_url: str) -> Bounded:
+    async def call_it(inner: ASGIApp, body: list[bytes], http_version: str) -> list[Message]:
+        app = AuthorizationMiddleware(inner, redis_url=valkey_url, limits=Limits(body=10))
+        headers = [*HOST, (b"x-api-key", keys["desktop"].secret.encode())]
+        if http_version == "1.1":
+            headers.append(CHUNKED)
+        try:
+            return await call(app, body, method="POST", headers=headers, http_version=http_version)
+        finally:
+            await app.aclose()
+
+    return call_it
+
+
+@pytest.mark.parametrize("http_version", ["1.1", "2"])
+async def test_a_body_of_unstated_length_that_outgrows_its_limit_is_refused(
+    call_bounded: Bounded, http_version: str
+) -> None:
+    seen = []
+
+    async def inner(_scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(await read_all(receive))
+        assert (await receive())["type"] == "http.disconnect"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"stored"})
+
+    sent = await call_bounded(inner, [b"12345", b"67890", b"1", b"2"], http_version)
+    assert seen == [None]
+    assert [message.get("status") for message in sent] == [413, None]
+    assert problem_code(sent) == "body_too_large"
+
+
+@pytest.mark.parametrize("http_version", ["1.1", "2"])
+async def test_a_body_of_unstated_length_within_its_limit_passes(
+    call_bounded: Bounded, http_version: str
+) -> None:
+    async def inner(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": await read_all(receive)})
+
+    sent = await call_bounded(inner, [b"12345", b"67890", b""], http_version)
+    assert sent[0]["status"] == 200
+    assert sent[1]["body"] == b"1234567890"
+
+
+async def test_an_answer_that_has_begun_when_the_body_outgrows_its_limit_is_the_applications(
+    call_bounded: Bounded,
+) -> None:
+    async def inner(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        assert await read_all(receive) is None
+        await send({"type": "http.response.body", "body": b"cut off"})
+
+    sent = await call_bounded(inner, [b"12345", b"678901"], "1.1")
+    assert [message.get("status") for message in sent] == [202, None]
+    assert sent[1]["body"] == b"cut off"
+
+
+async def test_an_application_that_fails_on_a_body_cut_off_has_been_answered_for(
+    call_bounded: Bounded,
+) -> None:
+    async def inner(_scope: Scope, receive: Receive, _send: Send) -> None:
+        assert await read_all(receive) is None
+        raise RuntimeError("the client is gone")
+
+    assert problem_code(await call_bounded(inner, [b"12345678901"], "1.1")) == "body_too_large"
+
+
+async def test_the_failures_of_an_application_are_its_own(call_bounded: Bounded) -> None:
+    async def inner(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await read_all(receive)
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        await call_bounded(inner, [b"1"], "1.1")
 
 
 async def test_a_scope_of_an_unknown_type_is_refused(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
         key_header=settings.key_header,
         pepper=settings.pepper_bytes,
         max_staleness=settings.max_staleness,
+        limits=settings.limits,
     )
 
 

@@ -34,6 +34,7 @@ from pydantic_settings import (
 from scopegate.core.errors import ConfigurationError, ScopegateError
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
+from scopegate.core.limits import Limits
 from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
@@ -211,7 +212,10 @@ class Settings(BaseSettings):
         8_192, ge=256, le=1_048_576, description="Bytes of a request's target at the most, else 414."
     )
     max_head: int = Field(
-        32_768, ge=1_024, le=1_048_576, description="Bytes of a request's head at the most, else 431."
+        32_768,
+        ge=1_024,
+        le=1_048_576,
+        description="Bytes of a request's header fields together at the most, else 431.",
     )
     max_fields: int = Field(
         128, ge=8, le=16_384, description="Header fields of a request at the most, else 431."
@@ -275,6 +279,11 @@ class Settings(BaseSettings):
     def pepper_bytes(self) -> bytes | None:
         """The pepper as the key of an HMAC."""
         return None if self.pepper is None else self.pepper.get_secret_value().encode()
+
+    @property
+    def limits(self) -> Limits:
+        """How large a request may be."""
+        return Limits(target=self.max_target, head=self.max_head, fields=self.max_fields, body=self.max_body)
 
     @classmethod
     def settings_customise_sources(

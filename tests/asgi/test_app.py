@@ -95,6 +95,23 @@ def test_tls_settings_for_an_upstream_without_tls_are_refused(certificate: Path)
     assert refused.value.setting == "upstream_ca"
 
 
+@pytest.mark.parametrize("setting", ["ca", "certificate"])
+def test_tls_settings_of_an_upstream_need_tls_in_each_of_its_urls(certificate: Path, setting: str) -> None:
+    row = {"urls": ["http://localhost", "https://localhost"], setting: certificate}
+    with pytest.raises(ConfigurationError, match="not all URLs here are https") as refused:
+        create_proxy(load(upstreams=[row]))
+    assert refused.value.setting == f"upstreams[0].{setting}"
+
+
+async def test_an_upstream_has_files_for_tls_of_its_own(certificate: Path, tmp_path: Path) -> None:
+    async with upstream(replies(ok()), tls=requiring_a_certificate(certificate)) as served:
+        row = {"url": served.url, "ca": certificate, "certificate": certificate}
+        proxy = create_proxy(load(upstreams=[row]))
+        answer = await Visit().to(proxy)
+        await proxy.aclose()
+    assert answer.status == 200
+
+
 def test_a_gateway_without_an_upstream_is_none() -> None:
     with pytest.raises(ConfigurationError, match="There is no upstream"):
         create_gateway(load())

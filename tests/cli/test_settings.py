@@ -12,6 +12,7 @@ import pytest
 from scopegate import settings
 from scopegate.core.errors import ConfigurationError
 from scopegate.core.forwarding import TrustedProxies
+from scopegate.core.limits import Limits
 from scopegate.settings import Address, Settings
 
 if TYPE_CHECKING:
@@ -92,6 +93,61 @@ def test_each_source_gives_the_same_value(
 def test_proxies_in_a_file_are_a_list(write: Callable[[str], Path]) -> None:
     write("trusted_proxies:\n  - 10.0.0.0/8\n  - ::1\n")
     assert settings.load().trusted_proxies == TrustedProxies.parse(["10.0.0.0/8", "::1"])
+
+
+def test_each_limit_is_set_by_its_own_setting() -> None:
+    loaded = settings.load(max_target=1001, max_head=2002, max_fields=303, max_body=0)
+    assert loaded.limits == Limits(target=1001, head=2002, fields=303, body=0)
+
+
+def test_upstreams_are_a_list_in_the_file_and_json_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, write: Callable[[str], Path]
+) -> None:
+    write("upstreams:\n  - url: http://a\n    host: h\n  - urls: [http://b, http://c]\n    prefix: /b\n")
+    from_file = settings.load().upstreams
+    assert [(row.url, row.urls, row.host, row.prefix) for row in from_file] == [
+        ("http://a", (), "h", ""),
+        (None, ("http://b", "http://c"), None, "/b"),
+    ]
+    monkeypatch.setenv(
+        "SCOPEGATE_UPSTREAMS",
+        '[{"url": "http://a", "host": "h"}, {"urls": ["http://b", "http://c"], "prefix": "/b"}]',
+    )
+    monkeypatch.delenv("SCOPEGATE_CONFIG")
+    assert settings.load().upstreams == from_file
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "setting", "says"),
+    [
+        (SECRET, "upstreams", "no JSON"),
+        (7, "upstreams", "a list"),
+        ({"url": SECRET}, "upstreams", "a list"),
+        ([SECRET], "upstreams[0]", "a mapping"),
+        ([{"url": SECRET}, {}], "upstreams[1]", "either a url or a list"),
+        ([{"urls": []}], "upstreams[0]", "either a url or a list"),
+        ([{"url": SECRET, "urls": [SECRET]}], "upstreams[0]", "either a url or a list"),
+        ([{"urls": SECRET}], "upstreams[0].urls", "a list"),
+        ([{"urls": [SECRET, [SECRET]]}], "upstreams[0].urls[1]", "a valid string"),
+        ([{"url": SECRET, "prefx": "/a"}], "upstreams[0].prefx", "no such setting"),
+        ([{"url": SECRET, "connections": 0}], "upstreams[0].connections", "greater than"),
+        ([{"url": SECRET, "head_timeout": 0}], "upstreams[0].head_timeout", "greater than"),
+        ([{"url": SECRET, "total_timeout": -1}], "upstreams[0].total_timeout", "greater than"),
+        ([{"url": SECRET, "host_policy": "mine"}], "upstreams[0].host_policy", "preserve"),
+        ([{"url": SECRET, "ca": "/nowhere.pem"}], "upstreams[0].ca", "file"),
+    ],
+)
+def test_an_upstream_that_cannot_be_used_is_refused_by_its_place(
+    write: Callable[[str], Path], upstreams: object, setting: str, says: str
+) -> None:
+    write(json.dumps({"upstreams": upstreams}))
+    refused = _refused()
+    assert refused.setting == setting
+    assert says in refused.message
+    assert refused.hint
+    assert SECRET not in str(refused) + refused.hint
+    if setting.endswith("prefx"):
+        assert "strip_prefix" in refused.hint
 
 
 def test_a_flag_outranks_the_environment_and_that_the_file(

@@ -129,7 +129,7 @@ def _host(route: Route[T]) -> str | None:
 
 def _without_port(host: str) -> str:
     name, _, port = host.rpartition(":")
-    return name if name and port.isdigit() else host
+    return name if port.isdigit() else host
 
 
 def _require_distinct(routes: tuple[Route[T], ...]) -> None:

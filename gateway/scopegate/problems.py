@@ -10,6 +10,7 @@ from scopegate.core.reasons import Check, Reason, refused_by
 
 if TYPE_CHECKING:
     from scopegate.asgi import Send
+    from scopegate.core.headers import Field
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -42,6 +43,19 @@ def problem_json(problem: Problem, request_id: str) -> dict[str, object]:
     }
 
 
+def problem_fields(problem: Problem, request_id: str) -> tuple[list[Field], bytes]:
+    """The header fields and the body of an answer that is `problem`."""
+    body = json.dumps(problem_json(problem, request_id)).encode() + b"\n"
+    fields = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", request_id.encode("ascii")),
+        *problem.headers,
+    ]
+    return fields, body
+
+
 async def send_problem(
     send: Send,
     problem: Problem,
@@ -53,20 +67,8 @@ async def send_problem(
 
     `kind` is ``websocket.http.response`` for a handshake, where the server offers that extension.
     """
-    body = json.dumps(problem_json(problem, request_id)).encode() + b"\n"
-    await send(
-        {
-            "type": f"{kind}.start",
-            "status": problem.status,
-            "headers": [
-                (b"content-type", b"application/problem+json"),
-                (b"content-length", b"%d" % len(body)),
-                (b"cache-control", b"no-store"),
-                (b"x-request-id", request_id.encode("ascii")),
-                *problem.headers,
-            ],
-        }
-    )
+    fields, body = problem_fields(problem, request_id)
+    await send({"type": f"{kind}.start", "status": problem.status, "headers": fields})
     await send({"type": f"{kind}.body", "body": body})
 
 
@@ -161,6 +163,15 @@ _REFUSALS = {
     ),
     Reason.BODY_TOO_LARGE: _refusal(
         413, Reason.BODY_TOO_LARGE, "The request body is too large", "Send less in one request."
+    ),
+    Reason.REQUEST_MALFORMED: _refusal(
+        400, Reason.REQUEST_MALFORMED, "The request is not valid HTTP/1.1", _UNREADABLE
+    ),
+    Reason.HTTP_VERSION_UNSUPPORTED: _refusal(
+        505,
+        Reason.HTTP_VERSION_UNSUPPORTED,
+        "The HTTP version is not supported",
+        "Use HTTP/1.1.",
     ),
     Reason.METHOD_UNSUPPORTED: _refusal(
         400,

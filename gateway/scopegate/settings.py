@@ -197,7 +197,7 @@ class Settings(BaseSettings):
         5.0, description="Seconds to wait for a connection while all to the upstream are in use."
     )
     total_timeout: OptionalSeconds = Field(
-        300.0, description="Seconds for a whole exchange, WebSockets excepted; 0 sets no bound."
+        0.0, description="Seconds for a whole exchange, WebSockets excepted; 0 sets no bound."
     )
     client_head_timeout: Seconds = Field(
         10.0, description="Seconds from the first byte of a request to the end of its head."

@@ -13,8 +13,8 @@ import pytest
 
 from asgi.upstreams import Peer, Visit, ok, on_both_loops, replies, upstream
 from scopegate.proxy import ReverseProxy, Timeouts
-from scopegate.proxy.connection import HIGH_WATER
-from scopegate.proxy.failures import UpstreamClosed, UpstreamProtocolError, UpstreamTimeout
+from scopegate.proxy.asgiclient import HIGH_WATER
+from scopegate.proxy.failures import ExchangeFailed, UpstreamClosed, UpstreamProtocolError, UpstreamTimeout
 from scopegate.proxy.origin import parse_origin
 from scopegate.proxy.pool import Pool
 from scopegate.proxy.response import Answer
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 HOST = (b"host", b"api.example")
 POST_2: dict[str, Any] = {"method": "POST", "headers": (HOST, (b"content-length", b"2")), "body": (b"hi",)}
-HANDED_ON = b"x-forwarded-host: api.example\r\nx-forwarded-proto: http\r\nx-forwarded-for: 192.0.2.7\r\n"
+HANDED_ON = (
+    b"x-forwarded-for: 192.0.2.7\r\nx-forwarded-proto: http\r\nx-forwarded-host: api.example\r\n"
+    b"forwarded: for=192.0.2.7;proto=http;host=api.example\r\n"
+)
 VIA = b"via: 1.1 scopegate\r\n"
 
 
@@ -276,13 +279,27 @@ async def test_an_idempotent_request_is_repeated_once_when_a_reused_connection_d
 
 
 @on_both_loops
+@pytest.mark.parametrize("framing", [(b"content-length", b"2"), (b"transfer-encoding", b"chunked")])
+async def test_an_idempotent_request_is_repeated_with_a_body_that_is_still_at_hand(
+    framing: tuple[bytes, bytes],
+) -> None:
+    async with proxied(answers_once) as (proxy, served):
+        await Visit(target=b"/1").to(proxy)
+        visit = await Visit("PUT", target=b"/2", headers=(HOST, framing), body=(b"hi",)).to(proxy)
+        assert visit.status == 200
+        assert served.targets == [b"/1", b"/2", b"/2"]
+        assert served.requests[1] == served.requests[2]
+
+
+@on_both_loops
 @pytest.mark.parametrize(
     "request_",
     [
         {"method": "POST"},
         {"method": "PATCH"},
-        {"method": "PUT", "headers": (HOST, (b"content-length", b"2")), "body": (b"hi",)},
-        {"method": "GET", "headers": (HOST, (b"transfer-encoding", b"chunked")), "body": (b"hi",)},
+        {"method": "POST", "headers": (HOST, (b"content-length", b"2")), "body": (b"hi",)},
+        {"method": "PUT", "headers": (HOST, (b"content-length", b"4")), "body": (b"hi", b"ho")},
+        {"method": "PUT", "headers": (HOST, (b"transfer-encoding", b"chunked")), "body": (b"hi", b"ho")},
     ],
     ids=str,
 )
@@ -510,15 +527,36 @@ async def test_a_cancelled_wait_for_a_connection_costs_nobody_a_place() -> None:
         assert [getattr(visit, "status", None) for visit in done] == [200, None, 200, None, 200, None, 200]
 
 
+class Listening:
+    """Hears that the answer has moved on."""
+
+    awaits_client = False
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def moved(self) -> None:
+        self.heard.set()
+
+    def failed(self, failure: ExchangeFailed) -> None:
+        raise failure
+
+    def full(self) -> None: ...
+
+    def drained(self) -> None: ...
+
+    def lingers(self) -> None: ...
+
+
 @on_both_loops
 @pytest.mark.parametrize("reusable", [True, False])
 async def test_what_a_cancelled_waiter_was_just_given_goes_to_the_next(reusable: bool) -> None:  # noqa: FBT001
     async with upstream(replies(ok())) as served:
         pool = Pool(parse_origin(served.url), Timeouts(), max_connections=1, idle_expiry=30)
         connection = await pool.obtain()
-        answer = Answer(to_head=False)
-        connection.begin(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", answer, lambda: None)
-        await connection.wait()
+        listener = Listening()
+        connection.begin(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", Answer(to_head=False), listener)
+        await listener.heard.wait()
         first, second = (asyncio.ensure_future(pool.obtain()) for _ in range(2))
         await asyncio.sleep(0)
         if reusable:

@@ -771,8 +771,9 @@ def test_the_handshake_is_written_anew() -> None:
         subprotocols=["a", "b"],
     )
     assert handshake(call.scope, b"up:81", preserve_host=False, key=b"KEY") == (
-        b"GET /a%2Fb?c HTTP/1.1\r\nhost: up:81\r\ncookie: c=1\r\nx-forwarded-host: api.example\r\n"
-        b"x-forwarded-proto: https\r\nx-forwarded-for: 192.0.2.7\r\nupgrade: websocket\r\n"
+        b"GET /a%2Fb?c HTTP/1.1\r\nhost: up:81\r\ncookie: c=1\r\nx-forwarded-for: 192.0.2.7\r\n"
+        b"x-forwarded-proto: https\r\nx-forwarded-host: api.example\r\n"
+        b"forwarded: for=192.0.2.7;proto=https;host=api.example\r\nupgrade: websocket\r\n"
         b"connection: Upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: KEY\r\n"
         b"sec-websocket-protocol: a, b\r\nvia: 1.1 scopegate\r\n\r\n"
     )

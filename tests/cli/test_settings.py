@@ -51,7 +51,7 @@ def test_everything_has_a_default_but_the_upstream(monkeypatch: pytest.MonkeyPat
     assert loaded.data_dir == Path("/data/scopegate")
     assert (loaded.workers, loaded.key_prefix, loaded.key_header) == (1, "sg", "X-API-Key")
     assert loaded.pepper_bytes is None
-    assert (loaded.total_timeout, loaded.drain_timeout) == (300, 10)
+    assert (loaded.total_timeout, loaded.drain_timeout) == (0, 10)
     assert (loaded.client_head_timeout, loaded.client_idle_timeout) == (10, 75)
     assert (loaded.max_target, loaded.max_head, loaded.max_fields) == (8192, 32768, 128)
     assert loaded.trusted_proxies == TrustedProxies()

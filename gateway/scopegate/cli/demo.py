@@ -56,7 +56,7 @@ def demo(data_dir: Path, listen: str, admin_listen: str, upstream_listen: str, p
     )
     loaded = policyfiles.load(policies or _sample_policies()).policies
     # The servers are imported by those commands alone that run one.
-    from scopegate import serving  # noqa: PLC0415
+    from scopegate import listeners, processes, serving  # noqa: PLC0415
     from scopegate.demo.recordings_api import recordings_api  # noqa: PLC0415
 
     lines: list[str] = []
@@ -71,10 +71,10 @@ def demo(data_dir: Path, listen: str, admin_listen: str, upstream_listen: str, p
             return await _story(commands, keys, settings)
 
         lines.extend(asyncio.run(operate(story, url, in_force)))
-        serving.wait_until_listening(upstream)
+        listeners.wait_until_listening(upstream)
 
-    serving.require_free("upstream_listen", upstream)
-    with serving.background(serving.run_in_loop, lambda: recordings_api, upstream):
+    listeners.require_free("upstream_listen", upstream)
+    with processes.background(serving.run_in_loop, lambda: recordings_api, upstream):
         serving.serve(settings, prepare=prepare, ready=partial(_print_story, lines))
 
 

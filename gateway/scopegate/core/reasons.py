@@ -24,6 +24,8 @@ class Reason(StrEnum):
 
     ALLOWED = "allowed"
 
+    REQUEST_MALFORMED = "request_malformed"
+    HTTP_VERSION_UNSUPPORTED = "http_version_unsupported"
     FRAMING_MALFORMED = "framing_malformed"
     TARGET_TOO_LONG = "target_too_long"
     HEAD_TOO_LARGE = "head_too_large"
@@ -66,6 +68,8 @@ class Reason(StrEnum):
 
 _CHECKS: dict[Check, tuple[Reason, ...]] = {
     Check.REQUEST: (
+        Reason.REQUEST_MALFORMED,
+        Reason.HTTP_VERSION_UNSUPPORTED,
         Reason.FRAMING_MALFORMED,
         Reason.TARGET_TOO_LONG,
         Reason.HEAD_TOO_LARGE,

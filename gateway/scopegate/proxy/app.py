@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from scopegate.core.headers import REQUEST_ID
 from scopegate.problems import send_problem
-from scopegate.proxy.exchange import Exchange
+from scopegate.proxy.asgiclient import AsgiClient
 from scopegate.proxy.failures import ClientGone, ExchangeFailed
 from scopegate.proxy.origin import parse_origin
 from scopegate.proxy.pool import Pool
-from scopegate.proxy.request import outgoing
+from scopegate.proxy.request import outgoing, received_by_asgi
 from scopegate.proxy.timeouts import Timeouts
 from scopegate.proxy.websocket import refuse, relay
 from scopegate.throttle import Throttle
@@ -102,19 +102,21 @@ class ReverseProxy:
                 max_connections=self._max_connections,
                 idle_expiry=self._idle_expiry,
             )
-        exchange = None
+        client = None
         try:
-            request = outgoing(scope, self._origin.authority, preserve_host=self._preserve_host)
-            exchange = Exchange(request, receive, send, pool=pool, timeouts=self._timeouts)
-            await exchange.run()
+            request = outgoing(
+                received_by_asgi(scope), self._origin.authority, preserve_host=self._preserve_host
+            )
+            client = AsgiClient(request, receive, send, pool=pool, idle_timeout=self._timeouts.idle)
+            await client.run()
         except ClientGone as failure:
             # Either there is nobody to answer, or the request was broken; the server knows.
-            if exchange is None or not exchange.answered:
+            if client is None or not client.answered:
                 with contextlib.suppress(OSError):
                     await send_problem(send, failure.problem, request_id(scope))
         except ExchangeFailed as failure:
             self._warn(failure)
-            if exchange is not None and exchange.answered:
+            if client is not None and client.answered:
                 # An exception is what makes every server cut the client's connection, so that half
                 # an answer cannot be taken for a whole one.
                 raise

@@ -3,138 +3,280 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Protocol
 
-from scopegate.core.headers import end_to_end
-from scopegate.proxy.failures import BodyLengthMismatch, ClientGone, ClientTooSlow, UpstreamClosed
-from scopegate.proxy.request import Body
+from scopegate.core.framing import Body
+from scopegate.proxy.failures import BodyLengthMismatch, ExchangeFailed, GatewayFailed, UpstreamClosed
 from scopegate.proxy.response import Answer
 
 if TYPE_CHECKING:
-    from scopegate.asgi import Receive, Send
+    from collections.abc import Coroutine
+
+    from scopegate.core.headers import Field
     from scopegate.proxy.connection import Connection
     from scopegate.proxy.pool import Pool
     from scopegate.proxy.request import Outgoing
-    from scopegate.proxy.timeouts import Timeouts
+
+logger = logging.getLogger("scopegate.proxy")
 
 _FIRST_ERROR = 400
 
 
-class Exchange:
-    """Forwards one request.
+class ClientSide(Protocol):
+    """The client's end of an exchange, whatever server it is connected to."""
 
-    Two flows meet here. `run` sends the request, waits for the answer and passes it on. `_follow`,
-    a task, sends what is left of the body and then waits for the client to go away, which is the
-    only way to hear of it: most servers swallow what is sent to a client that has gone. A request
-    whose body is at hand and that is answered at once needs neither the task nor a timer; the task
-    of any other is started by the pool's sweep.
+    def interim(self, status: int, headers: list[Field]) -> None:
+        """An interim answer (RFC 9110 section 15.2), which may be dropped."""
+        ...
+
+    def respond(self, answer: Answer, piece: bytes, *, last: bool) -> None:
+        """The head of the answer, with the first piece of its body, which may be empty."""
+        ...
+
+    def write(self, answer: Answer, piece: bytes, *, last: bool) -> None:
+        """More of the body; trailers are complete with the last of it."""
+        ...
+
+    def switch(self, answer: Answer, connection: Connection) -> None:
+        """The upstream has agreed to speak another protocol on `connection`."""
+        ...
+
+    def fail(self, failure: ExchangeFailed) -> None:
+        """Nothing more will come. Half an answer must not be taken for a whole one."""
+        ...
+
+    def hold_body(self) -> None:
+        """Feed no more of the request body for now."""
+        ...
+
+    def want_body(self) -> None:
+        """Feed on."""
+        ...
+
+    def lingers(self) -> None:
+        """The exchange takes its time; said once."""
+        ...
+
+
+class Exchange:
+    """Forwards one request. Nothing of it waits: each step is taken when its cause comes.
+
+    The client's side calls `start`, `feed`, `pause`, `resume` and `cancel`; the connection calls the
+    rest. Only to get a new connection a task is needed.
     """
 
     __slots__ = (
+        "_answer",
+        "_client",
         "_connection",
-        "_follower",
+        "_held",
         "_left",
+        "_opening",
+        "_over",
+        "_paused",
         "_pool",
-        "_receive",
         "_refused",
+        "_repeatable",
         "_request",
-        "_send",
-        "_timeouts",
+        "_task",
         "_unsent",
         "answered",
     )
 
-    def __init__(
-        self, request: Outgoing, receive: Receive, send: Send, *, pool: Pool, timeouts: Timeouts
-    ) -> None:
+    def __init__(self, request: Outgoing, client: ClientSide, pool: Pool) -> None:
         self._request = request
-        self._receive = receive
-        self._send = send
+        self._client = client
         self._pool = pool
-        self._timeouts = timeouts
         self._connection: Connection | None = None
-        self._follower: asyncio.Task[None] | None = None
+        self._answer: Answer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._opening = b""
         self._left = request.length  # bytes of the body that are still to come
-        self._unsent = False
+        self._unsent = False  # some of the body is still to come
+        self._held = False  # the client was told to feed no more
+        self._paused = False  # the client takes no more
         self._refused = False  # the answer is an error, so the rest of the body is not wanted
+        self._repeatable = request.idempotent
+        self._over = False
         self.answered = False
 
-    async def run(self) -> None:
-        """Forward the request and pass the answer on.
+    # What the client's side calls
 
-        Raises an `ExchangeFailed`, or what `receive` or `send` raised. Once ``answered`` is true the
-        head of the answer is out, and the only honest end of a failed exchange is an aborted one.
+    def start(self, first: bytes = b"", *, more: bool = False) -> None:
+        """Send the request with the first piece of its body; `more` of it may follow.
+
+        Raises `BodyLengthMismatch` if the body is not as long as the request says.
         """
+        self._count(first, more=more)
+        self._unsent = more
+        self._opening = _opening(self._request, first, more=more)
+        connection = self._pool.take()
+        if connection is None:
+            self._hold()
+            self._open_with(self._pool.obtain())
+        else:
+            self._send_on(connection)
+
+    def feed(self, data: bytes, *, more: bool) -> None:
+        """Send more of the request body.
+
+        Raises `BodyLengthMismatch` as `start` does; the exchange is over then.
+        """
+        if self._over or self._refused:
+            return
         try:
-            answer = await self._ask()
-            await self._deliver(answer)
-        finally:
-            if self._follower is not None:
-                self._follower.cancel()
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
-
-    async def _ask(self) -> Answer:
-        """Send the request, or as much of it as is at hand; return the answer when its head is in."""
-        request = self._request
-        first = request.head + b"\r\n" if request.body is Body.NONE else await self._begin_body()
-        connection = self._pool.take() or await self._pool.obtain()
-        while True:
-            answer = Answer(to_head=request.to_head)
-            self._connection = connection
-            connection.begin(first, answer, self._start_following)
-            if self._unsent:
-                connection.progress()
-                self._start_following()
-            try:
-                while not answer.head_complete:
-                    await connection.wait()
-            except UpstreamClosed:
-                # RFC 9110 section 9.2.2: the upstream may have closed an idle connection just as the
-                # request went out. Only an idempotent one may be repeated without asking, and ours
-                # only if nothing of its body has been taken from the client.
-                repeatable = request.idempotent and request.body is Body.NONE
-                if answer.started or not connection.reused or not repeatable:
-                    raise
-                self._connection = None
-                connection = await self._pool.replace()
-            else:
-                return answer
-
-    async def _deliver(self, answer: Answer) -> None:
-        """Pass the answer on, piece by piece as it comes."""
-        # Spare an upstream that refuses the request the rest of the body. After any other status the
-        # body goes on, as an upstream may well answer while it reads.
-        self._refused = answer.status >= _FIRST_ERROR
-        start = {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": end_to_end(answer.headers),
-        }
+            self._count(data, more=more)
+        except BodyLengthMismatch:
+            self.cancel()
+            raise
+        self._unsent = more
+        self._repeatable = False
         connection = self._connection
-        # A server may hold the head back until there is a piece of body. Where the upstream takes its
-        # time with a stream of events, an empty piece gets the head out.
-        flush = answer.unmeasured
-        while True:
+        if connection is None:
+            # The client's side may still have had this at hand when it was told to hold.
+            self._opening += b"".join(self._framed(data, more=more))
+            return
+        connection.write(self._framed(data, more=more))
+        if not more:
+            connection.request_sent()
+
+    def pause(self) -> None:
+        """Read no more of the answer for now: the client is slow."""
+        self._paused = True
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._paused = False
+        if self._connection is not None:
+            self._connection.resume()
+
+    def cancel(self) -> None:
+        """End the exchange at once: the client is gone, or no longer to be believed."""
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # What the connection calls
+
+    @property
+    def awaits_client(self) -> bool:
+        """Whether it is the client's turn to send or to take something."""
+        return self._paused or (self._unsent and not self._held)
+
+    def moved(self) -> None:
+        """Pass on what there is of the answer."""
+        answer = self._answer
+        if answer is None:
+            return
+        if answer.interims:
+            for status, headers in answer.interims:
+                self._client.interim(status, headers)
+            answer.interims.clear()
+        if answer.switched:
+            self._switch(answer)
+        elif answer.head_complete:
+            self._pass_on(answer)
+
+    def _pass_on(self, answer: Answer) -> None:
+        client = self._client
+        while not self._over:
             piece = answer.take()
             last = answer.complete and not answer.queued
             if last:
                 self._release()
             if not self.answered:
                 self.answered = True
-                await self._send(start)
-            if piece or last or flush:
-                await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
-                flush = False
-            if last or connection is None:
-                return
-            connection.progress()
+                # Spare an upstream that refuses the request the rest of the body. After any other
+                # status the body goes on, as an upstream may well answer while it reads.
+                self._refused = answer.status >= _FIRST_ERROR
+                client.respond(answer, piece, last=last)
+            elif piece or last:
+                client.write(answer, piece, last=last)
             if not answer.queued:
-                await connection.wait()
+                return
+
+    def failed(self, failure: ExchangeFailed) -> None:
+        """Try once more on a new connection if that can do no harm, else tell the client.
+
+        RFC 9110 section 9.2.2: the upstream may have closed an idle connection just as the request
+        went out. Only an idempotent one may be repeated without asking, and ours only as long as all
+        that was sent of it is at hand.
+        """
+        connection, self._connection = self._connection, None
+        if (
+            isinstance(failure, UpstreamClosed)
+            and self._repeatable
+            and not self._unsent
+            and connection is not None
+            and connection.reused
+            and (self._answer is None or not self._answer.started)
+        ):
+            self._open_with(self._pool.replace())
+            return
+        self._fail(failure)
+
+    def full(self) -> None:
+        """The upstream takes the body more slowly than it comes."""
+        self._hold()
+
+    def drained(self) -> None:
+        """The upstream has caught up."""
+        if self._held:
+            self._held = False
+            self._client.want_body()
+
+    def lingers(self) -> None:
+        """The exchange takes its time."""
+        self._client.lingers()
+
+    # Steps
+
+    def _open_with(self, coming: Coroutine[None, None, Connection]) -> None:
+        self._task = asyncio.ensure_future(self._open(coming))
+
+    async def _open(self, coming: Coroutine[None, None, Connection]) -> None:
+        try:
+            connection = await coming
+        except ExchangeFailed as failure:
+            self._task = None
+            self._fail(failure)
+            return
+        except Exception:
+            logger.exception("no connection to the upstream could be opened")
+            self._task = None
+            self._fail(GatewayFailed())
+            return
+        self._task = None
+        if self._over:
+            self._pool.give_back(connection)
+            return
+        self._send_on(connection)
+        self.drained()
+
+    def _send_on(self, connection: Connection) -> None:
+        answer = self._answer = Answer(to_head=self._request.to_head, upgrade=self._request.upgrade)
+        self._connection = connection
+        try:
+            connection.begin(self._opening, answer, self)
+        except ExchangeFailed as failure:
+            self.failed(failure)
+            return
+        if not self._repeatable:
+            self._opening = b""
+        if self._unsent:
+            connection.progress()
+        if self._paused:
+            connection.pause()
 
     def _release(self) -> None:
         """Let go of the connection: nothing more is to come from it."""
+        self._over = True
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -143,83 +285,47 @@ class Exchange:
         else:
             self._pool.give_back(connection)
 
-    # The client's side
+    def _switch(self, answer: Answer) -> None:
+        self._over = True
+        self.answered = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._client.switch(answer, connection)
 
-    async def _begin_body(self) -> bytes:
-        """The head with the first piece of the body; a short body is complete with that.
+    def _fail(self, failure: ExchangeFailed) -> None:
+        if not self._over:
+            self._over = True
+            self._client.fail(failure)
 
-        No connection is taken before, so clients that dawdle hold none.
-        """
-        try:
-            async with asyncio.timeout(self._timeouts.idle):
-                data, more = await self._next_piece()
-        except TimeoutError:
-            raise ClientTooSlow from None
-        self._unsent = more
-        head, body = self._request.head, self._request.body
-        if body is Body.LENGTH:
-            return b"%b\r\n%b" % (head, data)
-        if body is Body.CHUNKED:
-            return b"%b\r\n%b" % (head, b"".join(_chunk(data, more=more)))
-        if more:
-            return b"%btransfer-encoding: chunked\r\n\r\n%b" % (head, b"".join(_chunk(data, more=True)))
-        if data:
-            return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(data), data)
-        return head + b"\r\n"
+    def _hold(self) -> None:
+        if self._unsent and not self._held:
+            self._held = True
+            self._client.hold_body()
 
-    async def _next_piece(self) -> tuple[bytes, bool]:
-        """What the client sends next, and whether there is more."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            # Also how a server reports a body that is cut short or malformed: never the end of it.
-            raise ClientGone
-        data: bytes = message.get("body", b"")
-        more: bool = message.get("more_body", False)
+    def _count(self, data: bytes, *, more: bool) -> None:
         if self._request.body is Body.LENGTH:
             self._left -= len(data)
             if self._left < 0 or (self._left and not more):
                 raise BodyLengthMismatch
-        return data, more
 
-    def _start_following(self) -> None:
-        if self._follower is None and self._connection is not None:
-            self._follower = asyncio.ensure_future(self._follow(self._connection))
+    def _framed(self, data: bytes, *, more: bool) -> list[bytes]:
+        return [data] if self._request.body is Body.LENGTH else _chunk(data, more=more)
 
-    async def _follow(self, connection: Connection) -> None:
-        """Send the rest of the body, then wait until the client is gone, which ends the exchange."""
-        try:
-            if self._unsent:
-                await self._send_rest(connection)
-            await self._watch_client()
-        except Exception as error:  # noqa: BLE001 - `run` raises it
-            # The connection may serve another exchange by now; then it is none of our business.
-            if self._connection is connection:
-                connection.abort(error)
 
-    async def _send_rest(self, connection: Connection) -> None:
-        """Send what the client sends, until its last piece or until the upstream refuses the request."""
-        more = True
-        while more:
-            connection.awaiting_client = True
-            data, more = await self._next_piece()
-            connection.awaiting_client = False
-            if self._refused:
-                return
-            connection.progress()
-            await connection.write([data] if self._request.body is Body.LENGTH else _chunk(data, more=more))
-        self._unsent = False
-        connection.request_sent()
-
-    async def _watch_client(self) -> None:
-        """Raise `ClientGone` when it is; what it may still send is dropped."""
-        final_pieces = 0
-        # One final piece is what a server says of a request without a body. A server that repeats it
-        # would keep us busy for ever.
-        while final_pieces < 2:  # noqa: PLR2004
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            final_pieces += not message.get("more_body", False)
+def _opening(request: Outgoing, first: bytes, *, more: bool) -> bytes:
+    """The head with the first piece of the body."""
+    head, body = request.head, request.body
+    if body is Body.NONE:
+        return head + b"\r\n"
+    if body is Body.LENGTH:
+        return b"%b\r\n%b" % (head, first)
+    if body is Body.CHUNKED:
+        return b"%b\r\n%b" % (head, b"".join(_chunk(first, more=more)))
+    if more:
+        return b"%btransfer-encoding: chunked\r\n\r\n%b" % (head, b"".join(_chunk(first, more=True)))
+    if first:
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(first), first)
+    return head + b"\r\n"
 
 
 def _chunk(data: bytes, *, more: bool) -> list[bytes]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from scopegate.problems import Problem
+from scopegate.core.reasons import Reason
+from scopegate.problems import Problem, refusal
 
 MALFORMED_REQUEST = Problem(
     status=400,
@@ -39,6 +40,12 @@ RAW_PATH_MISSING = Problem(
     code="raw_path_missing",
     title="Raw path missing",
     detail="The server in front gives no raw request path, so the request cannot be forwarded faithfully.",
+)
+NO_UPSTREAM = Problem(
+    status=404,
+    code="no_upstream",
+    title="No upstream",
+    detail="No upstream serves this host and path.",
 )
 UPSTREAM_UNREACHABLE = Problem(
     status=502,
@@ -95,7 +102,7 @@ class BodyLengthMismatch(ExchangeFailed):
 
 
 class ClientTooSlow(ExchangeFailed):
-    """The request body stopped coming."""
+    """The request stopped coming, or the answer is not taken."""
 
     problem = REQUEST_TIMEOUT
 
@@ -104,6 +111,12 @@ class ClientGone(ExchangeFailed):
     """The client left, or sent a body that its server could not read; ASGI does not tell which."""
 
     problem = REQUEST_INCOMPLETE
+
+
+class GatewayFailed(ExchangeFailed):
+    """A fault of ours."""
+
+    problem = refusal(Reason.INTERNAL_ERROR)
 
 
 class UpstreamUnreachable(ExchangeFailed):

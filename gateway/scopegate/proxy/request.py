@@ -1,21 +1,24 @@
-"""One ASGI request as the bytes that go upstream. Pure: no I/O, no state."""
+"""A request as the bytes that go upstream. Pure: no I/O, no state."""
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
+from scopegate.core.forwarding import TrustedProxies, forwarded_fields
+from scopegate.core.framing import Body, body_framing
 from scopegate.core.headers import end_to_end
+from scopegate.core.reasons import RequestRefused
 from scopegate.proxy.failures import RawPathMissing, RequestNotForwardable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scopegate.asgi import Scope
     from scopegate.core.headers import Field
 
 _DIGITS = b"0123456789"
-_MAX_LENGTH_DIGITS = 18  # fits 64 bits, whatever the upstream is written in
 _LOWER = b"abcdefghijklmnopqrstuvwxyz"
 _NAME_BYTES = _DIGITS + _LOWER + b"!#$%&'*+-.^_`|~"  # RFC 9110 tchar; ASGI names are lower case
 _TOKEN_BYTES = _NAME_BYTES + _LOWER.upper()
@@ -40,13 +43,13 @@ def _spellings(name: bytes) -> list[bytes]:
     ]
 
 
-# Fields that are written here, so that what the client sent of them ends here. Expect is not written
-# anew: the server in front answers it with 100 as soon as the body is read.
+# Fields that are written here, so that what the client sent of them ends here.
 _OURS = frozenset(
     spelling
     for name in (
         b"content-length",
         b"expect",
+        b"forwarded",
         b"host",
         b"x-forwarded-for",
         b"x-forwarded-host",
@@ -54,15 +57,27 @@ _OURS = frozenset(
     )
     for spelling in _spellings(name)
 )
+_NOBODY = TrustedProxies()
 
 
-class Body(Enum):
-    """How the request body is framed."""
+class Admitted(NamedTuple):
+    """A request that may be forwarded, whatever server received it.
 
-    NONE = "none"
-    LENGTH = "length"
-    CHUNKED = "chunked"
-    UNANNOUNCED = "unannounced"  # HTTP/2 and later: only reading it tells
+    ``headers`` are those that may reach the upstream, with the framing fields as received;
+    ``forwarded`` says for whom it is made. ``expects_continue``: the client waits for an interim
+    answer before it sends the body. ``upgrade``: it is the opening handshake of a WebSocket.
+    ``takes_trailers``: the client will not ignore trailers.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Sequence[Field]
+    http_version: str
+    forwarded: Sequence[Field] = ()
+    expects_continue: bool = False
+    upgrade: bool = False
+    takes_trailers: bool = False
 
 
 class Outgoing(NamedTuple):
@@ -77,29 +92,54 @@ class Outgoing(NamedTuple):
     length: int
     to_head: bool
     idempotent: bool
+    upgrade: bool
 
 
-def outgoing(scope: Scope, authority: bytes, *, preserve_host: bool) -> Outgoing:
-    """The request in `scope` for the upstream at `authority`; raises an `ExchangeFailed`.
+def received_by_asgi(scope: Scope) -> Admitted:
+    """The request in an ASGI scope, whose server answers an ``Expect`` itself."""
+    path: bytes | None = scope.get("raw_path")
+    if not path:
+        raise RawPathMissing
+    headers = scope["headers"]
+    return Admitted(
+        scope["method"],
+        path,
+        scope.get("query_string", b""),
+        headers,
+        scope["http_version"],
+        _forwarded(scope),
+    )
+
+
+def outgoing(request: Admitted, authority: bytes, *, preserve_host: bool) -> Outgoing:
+    """The request for the upstream at `authority`; raises `RequestNotForwardable`.
 
     Method, path, query and field values pass byte for byte or not at all.
     """
-    method: str = scope["method"]
-    headers: list[Field] = list(scope["headers"])
-    fields = end_to_end(headers)
-    lines, hosts, lengths = _sorted_out(fields)
-    codings = (
-        [] if len(fields) == len(headers) else [v for name, v in headers if name == b"transfer-encoding"]
-    )
-    body, length = _framing(lengths, codings, scope["http_version"])
-    host = _host(hosts) or authority
-    _add_forwarded(lines, scope, host, scope["scheme"].encode("latin-1", "replace"))
+    try:
+        body, length = body_framing(request.headers, http_version=request.http_version)
+    except RequestRefused:
+        raise RequestNotForwardable from None
+    lines, hosts = _sorted_out(end_to_end(request.headers))
+    lines += [b": ".join(field) for field in request.forwarded]
     if length >= 0:
         lines.append(b"content-length: %d" % length)
     elif body is Body.CHUNKED:
         lines.append(b"transfer-encoding: chunked")
-    head = _head(_method(method), _target(scope), host if preserve_host else authority, lines)
-    return Outgoing(head, body, length, method == "HEAD", method in _IDEMPOTENT)
+    if request.expects_continue:
+        lines.append(b"expect: 100-continue")
+    if request.upgrade:
+        lines += (b"upgrade: websocket", b"connection: Upgrade")
+    elif request.takes_trailers:
+        lines += (b"te: trailers", b"connection: te")
+    method = request.method
+    head = _head(
+        _method(method),
+        _target(method, request.path, request.query),
+        (_host(hosts) or authority) if preserve_host else authority,
+        lines,
+    )
+    return Outgoing(head, body, length, method == "HEAD", method in _IDEMPOTENT, request.upgrade)
 
 
 def handshake(scope: Scope, authority: bytes, *, preserve_host: bool, key: bytes) -> bytes:
@@ -108,11 +148,11 @@ def handshake(scope: Scope, authority: bytes, *, preserve_host: bool, key: bytes
     The client's own ``Sec-WebSocket-*`` fields end here, but for the subprotocols that it offers:
     the two handshakes have keys of their own, and no extension spans both connections.
     """
-    lines, hosts, _ = _sorted_out(
-        [field for field in end_to_end(list(scope["headers"])) if not is_websocket_field(field[0])]
+    lines, hosts = _sorted_out(
+        [field for field in end_to_end(scope["headers"]) if not is_websocket_field(field[0])]
     )
     host = _host(hosts) or authority
-    _add_forwarded(lines, scope, host, b"https" if scope["scheme"] in {"wss", "https"} else b"http")
+    lines += [b": ".join(field) for field in _forwarded(scope)]
     lines += [
         b"upgrade: websocket",
         b"connection: Upgrade",
@@ -122,7 +162,11 @@ def handshake(scope: Scope, authority: bytes, *, preserve_host: bool, key: bytes
     offered = [_token(subprotocol) for subprotocol in scope.get("subprotocols", ())]
     if offered:
         lines.append(b"sec-websocket-protocol: " + b", ".join(offered))
-    head = _head(b"GET", _target(scope), host if preserve_host else authority, lines)
+    path: bytes | None = scope.get("raw_path")
+    if not path:
+        raise RawPathMissing
+    target = _target("GET", path, scope.get("query_string", b""))
+    head = _head(b"GET", target, host if preserve_host else authority, lines)
     return head + b"\r\n"
 
 
@@ -131,11 +175,10 @@ def is_websocket_field(name: bytes) -> bool:
     return name.replace(b"_", b"-").startswith(b"sec-websocket-")
 
 
-def _sorted_out(fields: list[Field]) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """The lines to pass on, and the values of Host and of Content-Length."""
+def _sorted_out(fields: Sequence[Field]) -> tuple[list[bytes], list[bytes]]:
+    """The lines to pass on, and the values of Host."""
     lines = []
     hosts = []
-    lengths = []
     for field in fields:
         name = field[0]
         if name not in _OURS:
@@ -144,17 +187,20 @@ def _sorted_out(fields: list[Field]) -> tuple[list[bytes], list[bytes], list[byt
             lines.append(b": ".join(field))
         elif name == b"host":
             hosts.append(field[1])
-        elif name == b"content-length":
-            lengths.append(field[1])
-    return lines, hosts, lengths
+    return lines, hosts
 
 
-def _add_forwarded(lines: list[bytes], scope: Scope, host: bytes, scheme: bytes) -> None:
-    lines.append(b"x-forwarded-host: " + host)
-    lines.append(b"x-forwarded-proto: " + scheme)
+def _forwarded(scope: Scope) -> Sequence[Field]:
+    # Whom to trust is for the server in front to know: it says who the client is.
     client = scope.get("client")
-    if client and client[0]:
-        lines.append(b"x-forwarded-for: " + client[0].encode("latin-1", "replace"))
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return forwarded_fields(
+        (),
+        client=client[0] if client and client[0] else None,
+        scheme=scope["scheme"].encode("latin-1", "replace"),
+        host=hosts[0] if len(hosts) == 1 else b"",
+        trusted=_NOBODY,
+    )
 
 
 def _head(method: bytes, target: bytes, host: bytes, lines: list[bytes]) -> bytes:
@@ -190,12 +236,8 @@ def _token(text: str) -> bytes:
     return name
 
 
-def _target(scope: Scope) -> bytes:
-    path: bytes | None = scope.get("raw_path")
-    query: bytes = scope.get("query_string", b"")
-    if not path:
-        raise RawPathMissing
-    if not path.startswith(b"/") and not (path == b"*" and scope.get("method") == "OPTIONS"):
+def _target(method: str, path: bytes, query: bytes) -> bytes:
+    if not path.startswith(b"/") and not (path == b"*" and method == "OPTIONS"):
         raise RequestNotForwardable
     if path.translate(None, _PATH_BYTES) or query.translate(None, _QUERY_BYTES):
         raise RequestNotForwardable
@@ -209,22 +251,3 @@ def _host(hosts: list[bytes]) -> bytes:
     if len(hosts) > 1 or hosts[0].translate(None, _HOST_BYTES):
         raise RequestNotForwardable
     return hosts[0]
-
-
-def _framing(lengths: list[bytes], codings: list[bytes], http_version: str) -> tuple[Body, int]:
-    """How the body is delimited (RFC 9112 section 6.3), and its length or -1.
-
-    Servers differ in what they let through (one hands over Content-Length beside
-    Transfer-Encoding), so nothing is taken on trust.
-    """
-    if codings:
-        if lengths or len(codings) > 1 or codings[0].lower() != b"chunked":
-            raise RequestNotForwardable
-        return Body.CHUNKED, -1
-    if lengths:
-        digits = lengths[0]
-        if len(lengths) > 1 or not 0 < len(digits) <= _MAX_LENGTH_DIGITS or digits.translate(None, _DIGITS):
-            raise RequestNotForwardable
-        length = int(digits)
-        return (Body.LENGTH if length else Body.NONE), length
-    return (Body.NONE if http_version.startswith("1") else Body.UNANNOUNCED), -1

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 import httptools
 
 from scopegate.proxy.failures import UpstreamProtocolError
+
+if TYPE_CHECKING:
+    from scopegate.core.headers import Field
 
 MAX_HEAD = 128 * 1024  # bytes of response head, interim responses included
 _MAX_PIECE = 64 * 1024  # small chunks are joined up to this size
@@ -21,12 +25,15 @@ class Answer:
 
     Each request gets its own, with its own parser, so nothing that one answer leaves behind can
     be taken for a part of the next. Field names come out in lower case, as ASGI wants them, and
-    values as they are; trailers are dropped.
+    values as they are.
 
-    ``started``: a byte has arrived. ``head_complete``: ``status`` and ``headers`` are final.
-    ``complete``: the whole answer was received. ``reusable``: the connection may carry another
-    exchange. ``queued``: bytes of body that `take` has not handed out. ``unmeasured``: the body has
-    no stated length.
+    ``started``: a byte has arrived. ``interims``: status and fields of the interim answers so far.
+    ``head_complete``: ``status`` and ``headers`` are final. ``complete``: the whole answer was
+    received, ``trailers`` included. ``reusable``: the connection may carry another exchange.
+    ``queued``: bytes of body that `take` has not handed out. ``unmeasured``: the body has no stated
+    length. ``bodiless``: there is none, whatever the fields say. ``switched``: the upstream has
+    agreed to the `upgrade` that was asked for, and ``surplus`` is what it has said in the new
+    protocol.
     """
 
     __slots__ = (
@@ -37,19 +44,30 @@ class Answer:
         "_tail",
         "_to_head",
         "_until_close",
+        "_upgrade",
+        "bodiless",
         "complete",
         "head_complete",
         "headers",
+        "interims",
         "queued",
         "reusable",
         "started",
         "status",
+        "surplus",
+        "switched",
+        "trailers",
         "unmeasured",
     )
 
-    def __init__(self, *, to_head: bool) -> None:
+    def __init__(self, *, to_head: bool, upgrade: bool = False) -> None:
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[Field] = []
+        self.interims: list[tuple[int, list[Field]]] = []
+        self.trailers: list[Field] = []
+        self.surplus = b""
+        self.bodiless = to_head
+        self.switched = False
         self.started = False
         self.head_complete = False
         self.complete = False
@@ -57,6 +75,7 @@ class Answer:
         self.queued = 0
         self.unmeasured = False
         self._to_head = to_head
+        self._upgrade = upgrade
         self._interim = False
         self._until_close = False
         self._head_size = 0
@@ -72,13 +91,7 @@ class Answer:
             return
         if not self.head_complete:
             self._head_size += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            # Trouble after the end is surplus: it spoils the connection, not the answer.
-            self.reusable = False
-            if not self.complete:
-                raise UpstreamProtocolError from None
+        self._parse(self._parser, data)
         if self.complete:
             if self._to_head:
                 self._check_end_of_head(data)
@@ -117,8 +130,10 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field of the head, or of the trailer section."""
-        if not self.head_complete:
-            self.headers.append((name.lower(), value.strip(b" \t")))
+        if self.complete:
+            return
+        fields = self.trailers if self.head_complete else self.headers
+        fields.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The end of a head, final or interim."""
@@ -126,10 +141,15 @@ class Answer:
         if self.complete or parser is None:
             return
         status = parser.get_status_code()
+        if status == _SWITCHING_PROTOCOLS and self._upgrade:
+            self.status = status
+            self.switched = self.head_complete = self.complete = True
+            return
         if status < 100 or status == _SWITCHING_PROTOCOLS:  # noqa: PLR2004 - RFC 9110 section 15
             raise UpstreamProtocolError
         if status < _FIRST_FINAL:
             self._interim = True
+            self.interims.append((status, self.headers))
             self.headers = []
             return
         self._find_end(status)
@@ -157,6 +177,20 @@ class Answer:
         else:
             self.complete = True
 
+    def _parse(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.reusable = False
+            if not self.complete:
+                raise UpstreamProtocolError from None
+            self.surplus = data[upgrade.args[0] :]
+        except httptools.HttpParserError:
+            # Trouble after the end is surplus: it spoils the connection, not the answer.
+            self.reusable = False
+            if not self.complete:
+                raise UpstreamProtocolError from None
+
     def _find_end(self, status: int) -> None:
         """Settle how the body ends (RFC 9112 section 6.3)."""
         if self._to_head:
@@ -164,6 +198,7 @@ class Answer:
             self.complete = True
             return
         if status in _BODILESS:
+            self.bodiless = True
             self.headers = [field for field in self.headers if field[0] != b"content-length"]
             return
         names = [name for name, _ in self.headers]

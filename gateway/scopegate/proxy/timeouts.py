@@ -19,7 +19,7 @@ class Timeouts:
     head: float = 60.0
     idle: float = 60.0
     pool: float = 5.0
-    total: float = 300.0
+    total: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.total >= 0:

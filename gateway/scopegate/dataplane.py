@@ -1,0 +1,59 @@
+"""The composition of a data-plane worker: settings in, a worker out."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from scopegate.app import create_routes
+from scopegate.enforcer import Enforcer
+from scopegate.proxy.routes import Route, Routes
+from scopegate.proxy.upstream import Upstream
+from scopegate.server.gateway import Gateway
+from scopegate.server.worker import Worker
+from scopegate.session import StoreSession
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from scopegate.metrics import WorkerMetrics
+    from scopegate.settings import Settings
+
+
+@asynccontextmanager
+async def opened_worker(settings: Settings, metrics: WorkerMetrics) -> AsyncIterator[Worker]:
+    """A worker of the running loop, with its store open and its connections closed in the end.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+        StoreUnavailable: the embedded store does not start.
+    """
+    session = StoreSession(
+        redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
+        data_dir=settings.data_dir if settings.redis_url is None else None,
+        max_staleness=settings.max_staleness,
+    )
+    routes = Routes(
+        Route(route.name, Upstream(route.target), route.host, route.prefix, route.strip)
+        for route in create_routes(settings).routes
+    )
+    enforcer = Enforcer(
+        key_prefix=settings.key_prefix,
+        key_header=settings.key_header.lower().encode("ascii"),
+        pepper=settings.pepper_bytes,
+        limits=settings.limits,
+    )
+    gateway = Gateway(enforcer, session, routes, trusted=settings.trusted_proxies, metrics=metrics)
+    await session.open()
+    try:
+        yield Worker(
+            gateway,
+            metrics,
+            max_connections=settings.max_connections,
+            head_timeout=settings.client_head_timeout,
+            idle_timeout=settings.client_idle_timeout,
+        )
+    finally:
+        for route in routes.routes:
+            await route.target.aclose()
+        await session.aclose()

@@ -1,0 +1,441 @@
+"""One client's connection: requests in, answers out, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Protocol, cast
+
+from scopegate.core.reasons import Reason, RequestRefused
+from scopegate.problems import refusal
+from scopegate.proxy.exchange import Exchange
+from scopegate.proxy.failures import ClientTooSlow, ExchangeFailed, UpstreamProtocolError
+from scopegate.requestid import new_request_id
+from scopegate.server.reading import Received, RequestReader
+from scopegate.server.tunnel import Tunnel, accepts
+from scopegate.server.writing import answer_head, chunk, interim_head, problem_answer, switching_head
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from scopegate.core.headers import Field
+    from scopegate.core.limits import Limits
+    from scopegate.metrics import WorkerMetrics
+    from scopegate.problems import Problem
+    from scopegate.proxy.connection import Connection
+    from scopegate.proxy.pool import Pool
+    from scopegate.proxy.request import Outgoing
+    from scopegate.proxy.response import Answer
+
+# How long a client whose request was not read to its end has to read the answer, in seconds.
+_LINGER = 2.0
+
+
+class Handler(Protocol):
+    """Who says what becomes of a request."""
+
+    limits: Limits
+
+    def serve(self, request: Received, client: ClientConnection) -> None:
+        """Have `client` forward `request`, refuse it, or wait for the answer to that."""
+        ...
+
+
+class Host(Protocol):
+    """Where the connection belongs."""
+
+    draining: bool
+    head_timeout: float
+    idle_timeout: float
+    loop: asyncio.AbstractEventLoop
+    metrics: WorkerMetrics
+
+    def opened(self, client: ClientConnection) -> bool:
+        """Count a new connection in; false if there are too many."""
+        ...
+
+    def closed(self, client: ClientConnection) -> None:
+        """Count a connection out."""
+        ...
+
+    def tunnelled(self, tunnel: Tunnel) -> None:
+        """A connection has become a WebSocket's."""
+        ...
+
+
+class ClientConnection(asyncio.Protocol):
+    """The protocol under one client's connection, and the client's side of its exchanges.
+
+    One request is served at a time; those that are sent ahead wait, and reading with them.
+    """
+
+    __slots__ = (
+        "_began",
+        "_body_held",
+        "_chunked",
+        "_closing",
+        "_current",
+        "_exchange",
+        "_full",
+        "_handler",
+        "_head_begun",
+        "_host",
+        "_keep_alive",
+        "_metrics",
+        "_reader",
+        "_receiving",
+        "_serving",
+        "_since",
+        "_status",
+        "_task",
+        "_trailers",
+        "_transport",
+        "_waits",
+        "address",
+        "request_id",
+    )
+
+    def __init__(self, handler: Handler, host: Host) -> None:
+        self._handler = handler
+        self._host = host
+        self._metrics = host.metrics
+        self._reader = RequestReader(handler.limits)
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._current: Received | None = None
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._receiving = False  # the body of the current request is still coming, for its exchange
+        self._serving = False
+        self._status = 0  # of the answer whose head is out, or 0
+        self._chunked = False
+        self._trailers = False
+        self._keep_alive = False
+        self._full = False  # the client takes nothing more for now
+        self._closing = False  # nothing that the client still sends counts
+        self._head_begun = False
+        self._body_held = False  # the exchange wants no more of the body for now
+        self._waits = False  # nothing is read for now
+        self._since = 0.0
+        self._began = 0.0  # when the request went to the upstream
+        self.address: str | None = None
+        self.request_id = ""
+
+    # What the handler calls
+
+    def await_verdict(self, serving: Coroutine[None, None, None]) -> None:
+        """Serve the current request when `serving` is done; nothing is read before."""
+        self.hold_body()
+        self._task = asyncio.ensure_future(serving)
+
+    def forward(self, outgoing: Outgoing, pool: Pool, *, trailers: bool) -> None:
+        """Send the current request to an upstream."""
+        request = self._current
+        if request is None:
+            return
+        self._trailers = trailers
+        self._receiving = not request.complete
+        if outgoing.upgrade:
+            self.hold_body()  # nothing is due before the upstream has agreed
+        elif self._task is not None:
+            self._task = None
+            self.want_body()
+        self._exchange = exchange = Exchange(outgoing, self, pool)
+        self._metrics.exchange_began()
+        self._began = time.perf_counter()
+        try:
+            exchange.start(request.take(), more=not request.complete)
+        except ExchangeFailed as failure:
+            self.fail(failure)
+            return
+        if self._full:
+            exchange.pause()
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer the current request with `problem`."""
+        request = self._current
+        self._keep_alive = self._stays_open() and request is not None and request.complete
+        self._status = problem.status
+        self._transport.write(
+            problem_answer(
+                problem,
+                self.request_id or new_request_id(),
+                to_head=request is not None and request.method == "HEAD",
+                keep_alive=self._keep_alive,
+            )
+        )
+        self._finish()
+
+    # What the exchange calls
+
+    def interim(self, status: int, headers: list[Field]) -> None:
+        """Pass an interim answer on; clients of HTTP/1.0 would not understand it."""
+        request = self._current
+        if request is not None and request.http_version == "1.1":
+            self._transport.write(interim_head(status, headers))
+
+    def respond(self, answer: Answer, piece: bytes, *, last: bool) -> None:
+        """Write the head of the answer, and what there is of its body."""
+        request = cast("Received", self._current)
+        self._status = answer.status
+        self._chunked = False
+        self._keep_alive = self._stays_open() and (request.complete or not last)
+        if answer.unmeasured and not answer.bodiless:
+            if request.http_version == "1.1":
+                self._chunked = True
+            else:
+                self._keep_alive = False
+        if not self._keep_alive:
+            connection = b"close"
+        else:
+            connection = b"" if request.http_version == "1.1" else b"keep-alive"
+        head = answer_head(answer, chunked=self._chunked, connection=connection)
+        if self._chunked:
+            piece = chunk(piece, last=last, trailers=answer.trailers if self._trailers else ())
+        self._transport.write(head + piece)
+        if last:
+            self._finish()
+
+    def write(self, answer: Answer, piece: bytes, *, last: bool) -> None:
+        """Write more of the body."""
+        if self._chunked:
+            piece = chunk(piece, last=last, trailers=answer.trailers if self._trailers else ())
+        if piece:
+            self._transport.write(piece)
+        if last:
+            self._finish()
+
+    def switch(self, answer: Answer, connection: Connection) -> None:
+        """Join the client and the upstream."""
+        request = cast("Received", self._current)
+        if not accepts(answer.headers, request.headers):
+            connection.close()
+            self.fail(UpstreamProtocolError())
+            return
+        upstream = connection.detach()
+        self._transport.write(switching_head(answer) + answer.surplus)
+        self._metrics.answered(request.method, answer.status)
+        self._host.closed(self)
+        tunnel = Tunnel(self._transport, upstream)
+        self._host.tunnelled(tunnel)
+        if self._reader.surplus:
+            upstream.write(self._reader.surplus)
+        self._end_exchange()
+        self._reader.close()
+
+    def fail(self, failure: ExchangeFailed) -> None:
+        """Tell the client, or cut it off where it has half an answer."""
+        self._metrics.failed(failure.problem.code)
+        self._end_exchange()
+        if self._status:
+            self._metrics.answered(cast("Received", self._current).method, self._status)
+            self.abort()
+        else:
+            self.refuse(failure.problem)
+
+    def hold_body(self) -> None:
+        """Read no more for now."""
+        self._body_held = True
+        self._read_or_wait()
+
+    def want_body(self) -> None:
+        """Read on."""
+        self._body_held = False
+        self._read_or_wait()
+
+    def lingers(self) -> None:
+        """Nothing: the transport tells when the client leaves."""
+
+    # What the host calls
+
+    def check(self, now: float) -> None:
+        """Look after a client that is slow or silent: called about once a second."""
+        silent = now - self._since
+        if self._closing:
+            if silent > (self._host.idle_timeout if self._transport.get_write_buffer_size() else _LINGER):
+                self._transport.abort()
+        elif self._current is not None:
+            self._since = now
+        elif self._reader.reading_head:
+            if silent > self._host.head_timeout:
+                self.request_id = ""
+                self._metrics.failed(ClientTooSlow.problem.code)
+                self.refuse(ClientTooSlow.problem)
+        elif silent > (_LINGER if self._host.draining else self._host.idle_timeout):
+            self._close()
+
+    def abort(self) -> None:
+        """Cut the client off."""
+        self._closing = True
+        self._transport.abort()
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else None
+        self._since = self._host.loop.time()
+        if not self._host.opened(self):
+            self._closing = True
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests."""
+        if self._closing:
+            return
+        reader = self._reader
+        try:
+            reader.feed(data)
+        except RequestRefused as refused:
+            self._break(refused.reason)
+            return
+        if self._current is None:
+            self._serve_next()
+            self._read_or_wait()
+        elif self._receiving:
+            self._feed()
+        else:
+            self._read_or_wait()
+        if reader.reading_head and not self._head_begun:
+            self._head_begun = True
+            self._since = self._host.loop.time()
+
+    def eof_received(self) -> None:
+        """The client has closed its side, which is how it leaves; the transport closes ours."""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - its kind does not matter
+        """The client is gone, and with it whatever was done for it."""
+        self._closing = True
+        self._cancel()
+        self._reader.close()
+        self._host.closed(self)
+
+    def pause_writing(self) -> None:
+        """The client takes the answer more slowly than it comes."""
+        self._full = True
+        if self._exchange is not None:
+            self._exchange.pause()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._full = False
+        if self._exchange is not None:
+            self._exchange.resume()
+
+    # Steps
+
+    def _serve_next(self) -> None:
+        """Serve the requests that have come, until one has to wait for its answer."""
+        requests = self._reader.requests
+        while requests and self._current is None and not self._closing:
+            self._current = request = requests.popleft()
+            self._status = 0
+            self._keep_alive = request.keep_alive
+            self._head_begun = False
+            self._serving = True
+            self._handler.serve(request, self)
+            self._serving = False
+
+    def _read_or_wait(self) -> None:
+        """Read no further than the exchange wants, and than to the request behind the current one."""
+        waits = self._body_held or (self._current is not None and bool(self._reader.requests))
+        if waits is self._waits or self._transport.is_closing():
+            return
+        self._waits = waits
+        if waits:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _feed(self) -> None:
+        """Hand what has come of the body to the exchange."""
+        request, exchange = self._current, self._exchange
+        if request is None or exchange is None:
+            return
+        limit = self._handler.limits.body
+        if limit and request.size > limit:
+            self._cut_short(refusal(Reason.BODY_TOO_LARGE))
+            return
+        if request.pieces or request.complete:
+            self._receiving = not request.complete
+            exchange.feed(request.take(), more=self._receiving)
+
+    def _finish(self) -> None:
+        """The current request has its answer; go on to the next."""
+        request, self._current = self._current, None
+        self._task = None
+        self._receiving = self._body_held = False
+        self._metrics.answered("" if request is None else request.method, self._status)
+        if self._exchange is not None:
+            self._end_exchange(time.perf_counter() - self._began)
+        if not self._keep_alive or request is None or not request.complete:
+            self._close_behind(request)
+            return
+        self._since = self._host.loop.time()
+        if not self._serving:
+            self._serve_next()
+            self._read_or_wait()
+
+    def _break(self, reason: Reason) -> None:
+        """What the client sends is no HTTP that everybody reads alike."""
+        self._reader.requests.clear()
+        request = self._current
+        if request is not None and request.complete:
+            # The current request was whole before; it gets its answer, and nothing follows.
+            self._keep_alive = False
+            request.keep_alive = False
+            return
+        self._metrics.decided(reason, None)
+        self._cut_short(refusal(reason))
+
+    def _cut_short(self, problem: Problem) -> None:
+        """Refuse a request whose body cannot be taken, or cut the client off if it has half an answer."""
+        self._cancel()
+        request = self._current
+        if request is None:
+            self.request_id = ""
+        elif self._status:
+            self.abort()
+            return
+        else:
+            request.keep_alive = False
+        self.refuse(problem)
+
+    def _cancel(self) -> None:
+        """Let go of whatever is being done for the current request."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.cancel()
+            self._end_exchange()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _end_exchange(self, seconds: float | None = None) -> None:
+        if self._exchange is not None:
+            self._exchange = None
+            self._metrics.exchange_ended(seconds)
+
+    def _stays_open(self) -> bool:
+        request = self._current
+        return request is not None and request.keep_alive and not self._host.draining
+
+    def _close_behind(self, request: Received | None) -> None:
+        """Close when the answer is out.
+
+        A client that still sends would be answered with a reset, which can overtake the answer (RFC
+        9112 section 9.6), so what it sends is read and dropped for a while.
+        """
+        self._closing = True
+        self._since = self._host.loop.time()
+        if request is not None and request.complete:
+            self._transport.close()
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self.want_body()
+
+    def _close(self) -> None:
+        self._closing = True
+        self._since = self._host.loop.time()
+        self._transport.close()

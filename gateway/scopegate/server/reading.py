@@ -1,0 +1,197 @@
+"""Requests as they come in on one connection. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from scopegate.core.reasons import Reason, RequestRefused
+
+if TYPE_CHECKING:
+    from scopegate.core.headers import Field
+    from scopegate.core.limits import Limits
+
+_VERSIONS = frozenset({"1.0", "1.1"})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class Received:
+    """One request: its head, complete, and what has come of its body.
+
+    ``keep_alive``: the client wants to use the connection again. ``upgrade``: it asks for another
+    protocol. ``size``: bytes of body so far. ``complete``: the whole body has come.
+    """
+
+    __slots__ = (
+        "complete",
+        "headers",
+        "http_version",
+        "keep_alive",
+        "method",
+        "pieces",
+        "size",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.target = b""
+        self.headers: list[Field] = []
+        self.http_version = ""
+        self.keep_alive = False
+        self.upgrade = False
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.complete = False
+
+    def take(self) -> bytes:
+        """What has come of the body since the last time."""
+        pieces = self.pieces
+        if not pieces:
+            return b""
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return piece
+
+
+class RequestReader:
+    """Reads the requests of one connection, and refuses what two readers might read differently.
+
+    llhttp in its strict mode refuses bare LF, obs-fold, white space around names, control characters,
+    and a message with two lengths (RFC 9112 sections 2.2, 5 and 6.3). ``requests`` are those whose
+    heads are complete, in order; they may still grow. ``surplus`` is what came after a request for
+    another protocol.
+
+    Field names come out in lower case. Trailers are dropped (RFC 9110 section 6.5.1), as nobody who
+    decides on a request waits for its end.
+    """
+
+    __slots__ = (
+        "_head_size",
+        "_latest",
+        "_limits",
+        "_parser",
+        "_priming",
+        "reading_head",
+        "requests",
+        "surplus",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._latest = Received()
+        self._head_size = 0
+        self._priming = False
+        self.reading_head = False
+        self.requests: deque[Received] = deque()
+        self.surplus = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take in what the connection received.
+
+        Raises:
+            RequestRefused: no reader of HTTP may read on behind this.
+        """
+        parser = self._parser
+        if parser is None:
+            if self._latest.upgrade:
+                self.surplus += data
+            return
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._after_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._parser = None
+            cause = error.__context__
+            if isinstance(cause, RequestRefused):
+                raise cause from None
+            raise RequestRefused(Reason.REQUEST_MALFORMED) from None
+        if self.reading_head:
+            self._head_size += len(data)
+            self._require_bounded_head()
+
+    def close(self) -> None:
+        """Let go of the parser, which holds on to this."""
+        self._parser = None
+
+    def _after_upgrade(self, rest: bytes) -> None:
+        """Read on behind a request that asked for another protocol, at which the parser stops.
+
+        The wish for anything but a WebSocket is ignored, so the request may have a body, which the
+        parser took for the other protocol: a new one is told of its framing.
+        """
+        request = self._latest
+        self._parser = None
+        if request.upgrade:
+            self.surplus = rest
+            return
+        framing = [b": ".join(field) for field in request.headers if field[0] in _FRAMING]
+        self._parser = httptools.HttpRequestParser(self)
+        request.complete = False
+        self._priming = True
+        self._parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *framing, b"", b""]))
+        self._priming = False
+        if not framing:
+            request.complete = True
+        if rest:
+            self.feed(rest)
+
+    def _require_bounded_head(self) -> None:
+        if len(self._latest.target) > self._limits.target:
+            raise RequestRefused(Reason.TARGET_TOO_LONG)
+        if self._head_size > self._limits.target + self._limits.head:
+            raise RequestRefused(Reason.HEAD_TOO_LARGE)
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        if not self._priming:
+            self._latest = Received()
+            self._head_size = 0
+            self.reading_head = True
+
+    def on_url(self, target: bytes) -> None:
+        """The request target, or a piece of it."""
+        if not self._priming:
+            self._latest.target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field of the head, or of the trailer section."""
+        if self.reading_head:
+            self._latest.headers.append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The end of a head."""
+        if self._priming:
+            return
+        self.reading_head = False
+        parser = cast("httptools.HttpRequestParser", self._parser)
+        request = self._latest
+        request.method = parser.get_method().decode("ascii")
+        request.http_version = parser.get_http_version()
+        if request.http_version not in _VERSIONS:
+            raise RequestRefused(Reason.HTTP_VERSION_UNSUPPORTED)
+        if parser.should_upgrade():
+            request.upgrade = request.http_version == "1.1" and any(
+                name == b"upgrade" and value.lower() == b"websocket" for name, value in request.headers
+            )
+        # Behind a handshake nothing is read as HTTP again, whatever the upstream says to it.
+        request.keep_alive = parser.should_keep_alive() and not request.upgrade
+        self.requests.append(request)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body, out of its chunk."""
+        self._latest.pieces.append(data)
+        self._latest.size += len(data)
+
+    def on_message_complete(self) -> None:
+        """The end of a request."""
+        if not self._priming:
+            self._latest.complete = True

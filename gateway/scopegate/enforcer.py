@@ -15,6 +15,7 @@ from scopegate.core.framing import body_framing
 from scopegate.core.limits import Limits
 from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize, host_field
+from scopegate.store.view import NOT_KNOWN
 from scopegate.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from scopegate.core.headers import Field
     from scopegate.core.keys import KeyText
     from scopegate.core.principal import Principal
+    from scopegate.store.view import NotKnown
 
 log = logging.getLogger("scopegate")
 
-_NO_CATALOGUE = Catalogue()
+Entitlement = tuple["Principal | None", Catalogue]
+_NOBODY: Entitlement = (None, Catalogue())
 _DEFAULT_LIMITS = Limits()
 
 
@@ -37,9 +40,23 @@ class AccessSource(Protocol):
         """The compiled record of the key with this id, or None; StoreUnavailable if nobody can tell."""
         ...
 
-    async def of_user(self, tenant_tag: str, user_id: str) -> tuple[Principal | None, Catalogue]:
+    async def of_user(self, tenant_tag: str, user_id: str) -> Entitlement:
         """The user (None if unknown) and the catalogue; StoreUnavailable if nobody can tell."""
         ...
+
+    def known_scope(self, key: KeyText, /) -> Scope | NotKnown | None:
+        """What `scope` would return, if that can be told without asking anybody."""
+        ...
+
+    def known_user(self, tenant_tag: str, user_id: str, /) -> Entitlement | None:
+        """What `of_user` would return, if that can be told without asking anybody, else None."""
+        ...
+
+
+class _Asked(NamedTuple):
+    request: CanonicalRequest
+    key: KeyText
+    digest: str
 
 
 class Verdict(NamedTuple):
@@ -92,6 +109,48 @@ class Enforcer:
         http_version: str,
     ) -> Verdict:
         """Decide about one request, as it stood on the wire, with the facts that `access` has now."""
+        asked = self._read(method, raw_path, query, headers, http_version)
+        if isinstance(asked, Verdict):
+            return asked
+        try:
+            scope = await access.scope(asked.key)
+            user = _user_to_look_up(scope, asked.digest)
+            entitlement = None if user is None else await access.of_user(asked.key.tenant_tag, user)
+        except StoreUnavailable as unavailable:
+            self._warn(unavailable)
+            return Verdict(Decision(Reason.STORE_UNAVAILABLE), asked.request)
+        return self._decide(asked, scope, entitlement)
+
+    def judge_known(
+        self,
+        access: AccessSource,
+        method: str,
+        raw_path: bytes,
+        *,
+        query: bytes,
+        headers: Sequence[Field],
+        http_version: str,
+    ) -> Verdict | None:
+        """What `judge` would say, if `access` knows all the facts, or None if it has to ask for some.
+
+        An exception allows nothing: to whoever calls this, it is a failure of ours.
+        """
+        asked = self._read(method, raw_path, query, headers, http_version)
+        if isinstance(asked, Verdict):
+            return asked
+        scope = access.known_scope(asked.key)
+        if scope is NOT_KNOWN:
+            return None
+        user = _user_to_look_up(scope, asked.digest)
+        if user is None:
+            return self._decide(asked, scope, None)
+        entitlement = access.known_user(asked.key.tenant_tag, user)
+        return None if entitlement is None else self._decide(asked, scope, entitlement)
+
+    def _read(
+        self, method: str, raw_path: bytes, query: bytes, headers: Sequence[Field], http_version: str
+    ) -> _Asked | Verdict:
+        """What is asked, or why that is no question that could be answered in one way."""
         try:
             framing = body_framing(headers, http_version=http_version)
             target_length = len(raw_path) + 1 + len(query) if query else len(raw_path)
@@ -106,11 +165,19 @@ class Enforcer:
         key = keys.parse(text, prefix=self._key_prefix)
         if key is None:
             return Verdict(Decision(Reason.KEY_MALFORMED), request)
-        try:
-            return Verdict(await self._decide(access, request, key), request)
-        except StoreUnavailable as unavailable:
-            self._warn(unavailable)
-            return Verdict(Decision(Reason.STORE_UNAVAILABLE), request)
+        return _Asked(request, key, keys.digest(key, pepper=self._pepper))
+
+    def _decide(self, asked: _Asked, scope: Scope | None, entitlement: Entitlement | None) -> Verdict:
+        principal, catalogue = entitlement or _NOBODY
+        decision = decide(
+            asked.request,
+            digest=asked.digest,
+            scope=scope,
+            principal=principal,
+            catalogue=catalogue,
+            now=self._clock(),
+        )
+        return Verdict(decision, asked.request)
 
     def _warn(self, unavailable: StoreUnavailable) -> None:
         unmentioned = self._throttle.due(unavailable.code)
@@ -121,18 +188,9 @@ class Enforcer:
                 unmentioned,
             )
 
-    async def _decide(self, access: AccessSource, request: CanonicalRequest, key: KeyText) -> Decision:
-        digest = keys.digest(key, pepper=self._pepper)
-        scope = await access.scope(key)
-        principal, catalogue = None, _NO_CATALOGUE
-        # Not before the secret is proved: the time that the look-up takes would tell which ids exist.
-        if scope is not None and scope.record.user is not None and proves_secret(scope.record, digest):
-            principal, catalogue = await access.of_user(key.tenant_tag, scope.record.user)
-        return decide(
-            request,
-            digest=digest,
-            scope=scope,
-            principal=principal,
-            catalogue=catalogue,
-            now=self._clock(),
-        )
+
+def _user_to_look_up(scope: Scope | None, digest: str) -> str | None:
+    # Not before the secret is proved: the time that the look-up takes would tell which ids exist.
+    if scope is None or scope.record.user is None or not proves_secret(scope.record, digest):
+        return None
+    return scope.record.user

@@ -109,15 +109,17 @@ class AuthorizationMiddleware:
             raw_path = _raw_path(scope)
             if raw_path is None:
                 return Verdict(Decision(Reason.PATH_MALFORMED))
-            return await self._enforcer.judge(
-                session.access,
-                # A WebSocket handshake is a GET (RFC 6455 section 4.1), whatever a server took for one.
-                scope["method"] if scope["type"] == "http" else "GET",
-                raw_path,
-                query=scope.get("query_string", b""),
-                headers=scope["headers"],
-                http_version=scope.get("http_version", "1.1"),
-            )
+            # A WebSocket handshake is a GET (RFC 6455 section 4.1), whatever a server took for one.
+            method: str = scope["method"] if scope["type"] == "http" else "GET"
+            request = {
+                "query": scope.get("query_string", b""),
+                "headers": scope["headers"],
+                "http_version": scope.get("http_version", "1.1"),
+            }
+            verdict = self._enforcer.judge_known(session.access, method, raw_path, **request)
+            if verdict is not None:
+                return verdict
+            return await self._enforcer.judge(session.access, method, raw_path, **request)
         except Exception:
             log.exception("refused, for the decision failed")
             return Verdict(Decision(Reason.INTERNAL_ERROR))

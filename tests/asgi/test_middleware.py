@@ -28,6 +28,7 @@ from scopegate.core.limits import Limits
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
 from scopegate.core.reasons import Reason
+from scopegate.enforcer import Enforcer
 from scopegate.store import Store
 
 if TYPE_CHECKING:
@@ -499,6 +500,26 @@ def call_bounded(keys: Mapping[str, IssuedKey], valkey_url: str) -> Bounded:
             await app.aclose()
 
     return call_it
+
+
+def test_what_the_live_view_knows_is_judged_at_once(
+    keys: Mapping[str, IssuedKey], valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    judge = Enforcer.judge
+
+    def counted(*args: Any, **facts: Any) -> Any:
+        asked.append(args)
+        return judge(*args, **facts)
+
+    monkeypatch.setattr(Enforcer, "judge", counted)
+    with TestClient(starlette_app(valkey_url)) as client:
+        headers = {"X-API-Key": keys["external"].secret}
+        before = -1
+        while len(asked) > before:  # until the view listens and has read the key and its user
+            before = len(asked)
+            assert client.get("/api/recordings/1", headers=headers).status_code == 200
+    assert asked
 
 
 @pytest.mark.parametrize("http_version", ["1.1", "2"])

@@ -19,6 +19,7 @@ from scopegate.core.policies import Policies
 from scopegate.core.principal import Principal, User
 from scopegate.store import Store, layout
 from scopegate.store.liveaccess import LiveAccess
+from scopegate.store.view import NOT_KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -113,6 +114,46 @@ async def test_what_was_read_once_is_not_read_again(store: Store, live: LiveAcce
         assert principal.privileges == {"view"}
     # Invalidations of the writes above may have overtaken a first load or two.
     assert counted.reads <= 10
+
+
+async def test_only_what_was_read_is_known_and_only_while_changes_are_heard(
+    store: Store, counted: Counted
+) -> None:
+    access = LiveAccess(counted, store._redis)  # type: ignore[arg-type]
+    key, unknown = await new_key(store, user="maria"), keys.mint(TAG, secrets.choice)
+    await store.users.put([MARIA])
+    access.connected()
+    assert access.known_scope(key) is NOT_KNOWN
+    assert access.known_scope(unknown) is NOT_KNOWN
+    assert access.known_user(TAG, "maria") is None
+
+    scope = await access.scope(key)
+    assert scope is not None
+    assert await access.scope(unknown) is None
+    entitlement = await access.of_user(TAG, "maria")
+    assert access.known_scope(key) is scope
+    assert access.known_scope(unknown) is None
+    assert access.known_user(TAG, "maria") is entitlement
+    assert access.known_user(TAG, "kim") is None
+
+    access.disconnected()
+    assert access.known_scope(key) is NOT_KNOWN
+    assert access.known_scope(unknown) is NOT_KNOWN
+    assert access.known_user(TAG, "maria") is None
+
+
+@pytest.mark.parametrize("name", [layout.user_record(TAG, "maria"), layout.roles(TAG)])
+async def test_what_has_changed_is_no_longer_known(store: Store, counted: Counted, name: str) -> None:
+    access = LiveAccess(counted, store._redis)  # type: ignore[arg-type]
+    key = await new_key(store)
+    access.connected()
+    await access.scope(key)
+    await access.of_user(TAG, "maria")
+    access.changed(name.encode())
+    assert access.known_user(TAG, "maria") is None
+    assert access.known_scope(key) is not NOT_KNOWN
+    access.changed(layout.key_record(TAG, key.id).encode())
+    assert access.known_scope(key) is NOT_KNOWN
 
 
 async def settled(ask: Callable[[], Any], wanted: Callable[[Any], bool]) -> None:

@@ -13,11 +13,13 @@ from scopegate.store import layout
 from scopegate.store.connection import call, script, translated
 from scopegate.store.policies import StoredCatalogue
 from scopegate.store.records import decode, decode_names, readable
+from scopegate.store.view import NOT_KNOWN
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from scopegate.core.keys import KeyText
+    from scopegate.store.view import NotKnown
 
 _COMPILED_SCOPES = 10_000
 _COMPILED_CATALOGUES = 1_000
@@ -74,6 +76,13 @@ class StoredAccess:
                 decode(user, User), roles=_names_by_name(roles), groups=_names_by_name(groups)
             )
         return principal, catalogue
+
+    def known_scope(self, _key: KeyText) -> NotKnown:
+        """Nothing is known before it is read."""
+        return NOT_KNOWN
+
+    def known_user(self, _tenant_tag: str, _user_id: str) -> None:
+        """Nobody is known before they are read."""
 
     def _remember(self, tenant_tag: str, digest: bytes, catalogue: Catalogue) -> None:
         if len(self._catalogues) >= _COMPILED_CATALOGUES:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from scopegate.core.errors import StoreUnavailable, UnreadableRecord
 from scopegate.store import layout
 from scopegate.store.tracking import Tracking
-from scopegate.store.view import View
+from scopegate.store.view import NOT_KNOWN, View
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scopegate.core.keys import KeyText
     from scopegate.core.principal import Principal
     from scopegate.store.access import StoredAccess
+    from scopegate.store.view import NotKnown
 
     Entitlement = tuple[Principal | None, Catalogue]
 
@@ -74,8 +75,9 @@ class LiveAccess:
         scopes = self._scopes
         if not self.live:
             return await self._read_through(scopes, key.id, lambda: self._stored.scope(key))
-        if scopes.known(key.id):
-            return scopes.get(key.id)
+        known = scopes.look_up(key.id)
+        if known is not NOT_KNOWN:
+            return known
         return await scopes.load(key.id, lambda: self._stored.scope(key))
 
     async def of_user(self, tenant_tag: str, user_id: str) -> Entitlement:
@@ -87,13 +89,27 @@ class LiveAccess:
             found = await self._read_through(
                 users, user_id, lambda: self._stored.of_user(tenant_tag, user_id)
             )
-        elif users.known(user_id):
-            found = users.get(user_id)
         else:
-            found = await users.load(user_id, lambda: self._stored.of_user(tenant_tag, user_id))
+            known = users.look_up(user_id)
+            if known is not NOT_KNOWN:
+                found = known
+            else:
+                found = await users.load(user_id, lambda: self._stored.of_user(tenant_tag, user_id))
         if found is None:
             raise StoreUnavailable("The user was not read.")
         return found
+
+    def known_scope(self, key: KeyText) -> Scope | NotKnown | None:
+        """What `scope` returns, if that needs no reading."""
+        return self._scopes.look_up(key.id) if self.live else NOT_KNOWN
+
+    def known_user(self, tenant_tag: str, user_id: str) -> Entitlement | None:
+        """What `of_user` returns, if that needs no reading, else None."""
+        users = self._users.get(tenant_tag)
+        if users is None or not self.live:
+            return None
+        known = users.look_up(user_id)
+        return None if known is NOT_KNOWN else known
 
     async def _read_through(
         self, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]
@@ -114,8 +130,8 @@ class LiveAccess:
         return value
 
     def _last_known(self, view: View[str, T], name: str) -> T:
-        value = view.get(name)
-        if value is None or self._clock() - self._heard_at > self._max_staleness:
+        value = view.look_up(name)
+        if value is None or value is NOT_KNOWN or self._clock() - self._heard_at > self._max_staleness:
             raise StoreUnavailable("Redis does not answer.")
         return value
 

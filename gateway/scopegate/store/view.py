@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
+
+
+class _NotKnown(Enum):
+    NOT_KNOWN = "not known"
+
+
+NotKnown = Literal[_NotKnown.NOT_KNOWN]
+NOT_KNOWN: Final = _NotKnown.NOT_KNOWN
 
 
 class View(Generic[K, V]):
@@ -29,13 +38,12 @@ class View(Generic[K, V]):
         self._absent: dict[K, None] = {}
         self._loads: dict[K, asyncio.Task[V | None]] = {}
 
-    def known(self, key: K) -> bool:
-        """Whether the view can answer for `key`."""
-        return key in self._entries or key in self._absent
-
-    def get(self, key: K) -> V | None:
-        """The value of a known key, or None if it is known to be absent."""
-        return self._entries.get(key)
+    def look_up(self, key: K) -> V | NotKnown | None:
+        """The value of `key`, None if it is known to be absent, or `NOT_KNOWN`."""
+        value = self._entries.get(key)
+        if value is not None:
+            return value
+        return None if key in self._absent else NOT_KNOWN
 
     async def load(self, key: K, read: Callable[[], Awaitable[V | None]]) -> V | None:
         """What `read` returns, shared with whoever asks meanwhile; installed unless overtaken."""

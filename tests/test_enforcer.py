@@ -1,0 +1,222 @@
+"""One join of facts and rules, whether the facts are at hand or have to be asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scopegate.core import keys
+from scopegate.core.catalogue import Catalogue, Endpoint
+from scopegate.core.decision import Scope
+from scopegate.core.errors import MatchingFailed, StoreUnavailable
+from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
+from scopegate.core.limits import Limits
+from scopegate.core.principal import Principal
+from scopegate.core.reasons import Reason
+from scopegate.enforcer import Enforcer, Verdict
+from scopegate.store.view import NOT_KNOWN
+
+if TYPE_CHECKING:
+    from scopegate.enforcer import Entitlement
+    from scopegate.store.view import NotKnown
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+CATALOGUE = Catalogue(
+    [
+        Endpoint(frozenset({"GET"}), "/api/recordings/*", frozenset({"recordings.view"})),
+        Endpoint(frozenset({"GET"}), "/api/reports/*", frozenset({"reports.view"})),
+    ]
+)
+PRINCIPALS = {
+    "maria": Principal("maria", active=True, privileges=frozenset({"recordings.view"})),
+    "ana": Principal("ana", active=False, privileges=frozenset()),
+}
+
+
+class Facts:
+    """An access source that holds its facts; `known` says which of them are at hand."""
+
+    def __init__(self) -> None:
+        self.scopes: dict[str, Scope] = {}
+        self.known = {"scope", "user"}
+        self.asked: list[str] = []
+        self.fails = False
+
+    def put(self, key: KeyText, **fields: Any) -> KeyText:
+        record = KeyRecord(
+            id=key.id,
+            tenant="default",
+            type=KeyType.EXTERNAL,
+            digest=keys.digest(key),
+            description="d",
+            created_at=NOW,
+        )
+        self.scopes[key.id] = Scope(replace(record, **fields))
+        return key
+
+    async def scope(self, key: KeyText) -> Scope | None:
+        self._ask("scope")
+        return self.scopes.get(key.id)
+
+    async def of_user(self, _tenant_tag: str, user_id: str) -> Entitlement:
+        self._ask("user")
+        return PRINCIPALS.get(user_id), CATALOGUE
+
+    def known_scope(self, key: KeyText) -> Scope | NotKnown | None:
+        return self.scopes.get(key.id) if "scope" in self.known else NOT_KNOWN
+
+    def known_user(self, _tenant_tag: str, user_id: str) -> Entitlement | None:
+        return (PRINCIPALS.get(user_id), CATALOGUE) if "user" in self.known else None
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if self.fails:
+            raise StoreUnavailable("cut off")
+
+
+def mint() -> KeyText:
+    return keys.mint("000", secrets.choice)
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts()
+
+
+ENFORCER = Enforcer(clock=lambda: NOW, limits=Limits(target=100, fields=8, body=10))
+RULES = (Rule("GET", "/api/recordings/*"), Rule("GET", "https://gw.test/api/*"))
+
+
+def request(key: KeyText | str, **changes: Any) -> dict[str, Any]:
+    text = key if isinstance(key, str) else key.text
+    extra = changes.pop("extra", [])
+    return {
+        "method": "GET",
+        "raw_path": b"/api/recordings/1",
+        "query": b"",
+        "headers": [(b"host", b"gw.test"), (b"x-api-key", text.encode()), *extra],
+        "http_version": "1.1",
+        **changes,
+    }
+
+
+def cases(facts: Facts) -> dict[str, tuple[dict[str, Any], Reason]]:
+    custom = facts.put(mint(), type=KeyType.CUSTOM, rules=RULES, user="maria")
+    narrow = facts.put(mint(), type=KeyType.CUSTOM, rules=RULES[:1], user="maria")
+    external = facts.put(mint(), user="maria")
+    forged = mint()
+    facts.scopes[forged.id] = facts.scopes[external.id]
+    bad = [(b"content-length", b"1"), (b"content-length", b"1")]
+    return {
+        "allowed": (request(custom), Reason.ALLOWED),
+        "allowed to HEAD": (request(custom, method="HEAD"), Reason.ALLOWED),
+        "to anybody": (request(facts.put(mint())), Reason.ALLOWED),
+        "framing": (request("", extra=bad), Reason.FRAMING_MALFORMED),
+        "target": (request("", query=b"q" * 100), Reason.TARGET_TOO_LONG),
+        "head": (request("", extra=[(b"a", b"")] * 8), Reason.HEAD_TOO_LARGE),
+        "body": (request("", extra=[(b"content-length", b"11")]), Reason.BODY_TOO_LARGE),
+        "method": (request("", method="TRACE"), Reason.METHOD_UNSUPPORTED),
+        "path": (request("", raw_path=b"/a//b"), Reason.PATH_EMPTY_SEGMENT),
+        "query": (request("", query=b"#"), Reason.QUERY_MALFORMED),
+        "host": (request("", headers=[]), Reason.HOST_MALFORMED),
+        "no key": (request("", headers=[(b"host", b"h")]), Reason.KEY_MISSING),
+        "two keys": (request(custom, extra=[(b"x-api-key", b"")]), Reason.KEY_AMBIGUOUS),
+        "garbage": (request("nonsense"), Reason.KEY_MALFORMED),
+        "nobody's": (request(mint()), Reason.KEY_UNKNOWN),
+        "forged": (request(forged), Reason.KEY_SECRET_WRONG),
+        "disabled": (request(facts.put(mint(), enabled=False)), Reason.KEY_DISABLED),
+        "expired": (request(facts.put(mint(), expires_at=NOW)), Reason.KEY_EXPIRED),
+        "deleted": (request(facts.put(mint(), expires_at=NOW - timedelta(days=7))), Reason.KEY_DELETED),
+        "url": (request(narrow, raw_path=b"/api/reports/1"), Reason.URL_NOT_ALLOWED),
+        "verb": (request(custom, method="POST"), Reason.METHOD_NOT_ALLOWED),
+        "gone": (request(facts.put(mint(), user="kim")), Reason.USER_UNKNOWN),
+        "inactive": (request(facts.put(mint(), user="ana")), Reason.USER_INACTIVE),
+        "unlisted": (request(custom, raw_path=b"/api/other"), Reason.ENDPOINT_UNLISTED),
+        "privilege": (request(custom, raw_path=b"/api/reports/1"), Reason.PRIVILEGE_MISSING),
+    }
+
+
+async def judge(facts: Facts, asked: dict[str, Any]) -> Verdict:
+    return await ENFORCER.judge(facts, **asked)
+
+
+def judge_known(facts: Facts, asked: dict[str, Any]) -> Verdict | None:
+    return ENFORCER.judge_known(facts, **asked)
+
+
+@pytest.mark.parametrize("name", list(cases(Facts())))
+async def test_what_is_known_is_judged_as_what_was_asked_for(facts: Facts, name: str) -> None:
+    asked, reason = cases(facts)[name]
+    verdict = judge_known(facts, asked)
+    assert verdict is not None
+    assert verdict.decision.reason is reason
+    assert facts.asked == []
+    assert await judge(facts, asked) == verdict
+
+
+def test_every_reason_to_refuse_a_canonical_request_is_among_the_cases(facts: Facts) -> None:
+    seen = {reason for _, reason in cases(facts).values()}
+    others = {Reason.STORE_UNAVAILABLE, Reason.INTERNAL_ERROR}
+    missing = set(Reason) - seen - others
+    # Before the reading of a request there are its server's refusals and the many of paths.
+    assert {reason for reason in missing if not reason.startswith(("path_", "request_", "http_"))} == set()
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [(set(), ["scope", "user"]), ({"user"}, ["scope", "user"]), ({"scope"}, ["scope", "user"])],
+)
+async def test_where_a_fact_is_not_at_hand_somebody_has_to_ask(
+    facts: Facts, known: set[str], asked: list[str]
+) -> None:
+    allowed, _ = cases(facts)["allowed"]
+    facts.known = known
+    assert judge_known(facts, allowed) is None
+    assert (await judge(facts, allowed)).decision.allowed
+    assert facts.asked == asked
+
+
+@pytest.mark.parametrize("name", ["nobody's", "forged", "to anybody"])
+async def test_nobody_is_looked_up_before_the_secret_is_proved(facts: Facts, name: str) -> None:
+    asked, reason = cases(facts)[name]
+    facts.known = {"scope"}
+    verdict = judge_known(facts, asked)
+    assert verdict is not None
+    assert verdict.decision.reason is reason
+    await judge(facts, asked)
+    assert facts.asked == ["scope"]
+
+
+async def test_a_store_that_fails_refuses_whatever_is_not_known(facts: Facts) -> None:
+    asked, _ = cases(facts)["allowed"]
+    facts.fails = True
+    assert (await judge(facts, asked)).decision.reason is Reason.STORE_UNAVAILABLE
+    assert judge_known(facts, asked) is not None
+
+
+async def test_rules_that_could_not_be_matched_allow_nothing(
+    facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, _ = cases(facts)["allowed"]
+
+    def out_of_memory(*_args: object, **_facts: object) -> int:
+        raise MatchingFailed("out of memory")
+
+    monkeypatch.setattr(Scope, "admitting_rule", out_of_memory)
+    with pytest.raises(MatchingFailed):
+        judge_known(facts, asked)
+    with pytest.raises(MatchingFailed):
+        await judge(facts, asked)
+
+
+def test_judging_what_is_known_needs_no_event_loop(facts: Facts) -> None:
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()
+    verdict = judge_known(facts, cases(facts)["allowed"][0])
+    assert verdict is not None
+    assert verdict.decision.allowed

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def require(name: str) -> str:
         pytest.skip(str(missing))
 
 
+@cache  # a benchmark may bind itself to one of them
 def cores() -> tuple[str, str]:
     """The core of the gateway, and the one of load generator and upstream."""
     if not hasattr(os, "sched_getaffinity"):

@@ -5,12 +5,13 @@ The memory is watched while both ends are fast, and while the end that takes the
 
 from __future__ import annotations
 
-import json
+import os
+import re
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ import pytest
 from benchmarks import bodies_upstream
 from benchmarks.memory import MIB, forget_highest, holder, memory
 from benchmarks.peers import Gateway, nginx, scopegate, wait_until_it_answers
-from benchmarks.programs import cores, on_core, require, running
+from benchmarks.programs import cores, on_core, running
 from benchmarks.report import Part, Unit, at_least, at_most, draw, table
 from conftest import find_free_port
 from scopegate.core.keys import Rule
@@ -34,10 +35,10 @@ ROUNDS = 15
 SIZE = 100 * MIB
 PATH = "/api/bodies/1"
 SLOW_PATH = f"/api/bodies/{bodies_upstream.SLOW}"
-SLOW_RATE = "50M"  # a second
 RULES = (Rule("GET", "/api/bodies/*"), Rule("POST", "/api/bodies/*"))
 LEAST = 0.5  # times the speed of nginx
 GROWTH = 16.0  # MiB
+TIMEOUT = 30.0  # seconds
 WAYS = ("down", "up")
 _TIMES, _MIB = Unit("x"), Unit("MiB", 1)
 
@@ -46,7 +47,8 @@ def test_large_bodies_beside_nginx() -> None:
     speeds: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
     with (
         tempfile.TemporaryDirectory(prefix="sg-", dir=_memory_disk()) as path,
-        _upstream(Path(path)) as upstream,
+        _on_load_core(),
+        _upstream(file := Path(path) / "body") as upstream,
         scopegate(Path(path), upstream, RULES) as ours,
         nginx(Path(path), cores()[0], "proxy", _proxy(upstream)) as proxy,
     ):
@@ -59,9 +61,9 @@ def test_large_bodies_beside_nginx() -> None:
         for _ in range(ROUNDS):  # interleaved, so that a slow moment of the machine meets all of them
             for way in WAYS:
                 for gateway in way_parts:
-                    speeds[way].setdefault(gateway.name, []).append(_transfer(gateway, way, Path(path)))
-        _transfer(ours, "down", Path(path), "--limit-rate", SLOW_RATE)
-        _transfer(ours, "up", Path(path), path=SLOW_PATH)
+                    speeds[way].setdefault(gateway.name, []).append(_transfer(gateway, way, file))
+        for way in WAYS:
+            _transfer(ours, way, file, path=SLOW_PATH)
         growth = (memory(worker).highest - before) / MIB
     medians = {
         way: {name: statistics.median(measured) for name, measured in of_way.items()}
@@ -86,8 +88,20 @@ def _memory_disk() -> str | None:
 
 
 @contextmanager
-def _upstream(directory: Path) -> Iterator[int]:
-    port, file = find_free_port(), directory / "body"
+def _on_load_core() -> Iterator[None]:
+    """Bind this process, which is the client, to the load's core."""
+    allowed = os.sched_getaffinity(0)
+    load = cores()[1]
+    os.sched_setaffinity(0, {int(load)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
+def _upstream(file: Path) -> Iterator[int]:
+    port = find_free_port()
     with file.open("wb") as body:
         body.truncate(SIZE)
         for start in range(0, SIZE, MIB):  # written out: a file with holes is no file
@@ -119,24 +133,59 @@ def _worker(gateway: Gateway) -> int:
         return holder(connection, gateway.pid)
 
 
-def _transfer(gateway: Gateway, way: str, directory: Path, *options: str, path: str = PATH) -> float:
-    """MB/s of one body, by curl on the load's core."""
-    header = directory / "header"
-    header.touch(mode=0o600)
-    header.write_text(f"X-API-Key: {gateway.key or 'none'}\n")
-    command = [require("curl"), "--silent", "--noproxy", "*", "--header", f"@{header}", "--header", "Expect:"]
-    command += ["--output", str(directory / "answer"), "--write-out", "%{json}", *options]
-    if way == "up":
-        command += ["--request", "POST", "--upload-file", str(directory / "body")]
-    else:
-        command[command.index("--output") + 1] = "/dev/null"
-    done = subprocess.run(
-        on_core(cores()[1], *command, gateway.url(path)), capture_output=True, text=True, check=True
-    )
-    told = json.loads(done.stdout)
-    assert told["http_code"] == 200, f"{gateway.name}, {way}: {told['http_code']}"
-    if way == "up":
-        assert (directory / "answer").read_text() == str(SIZE)
-    else:
-        assert told["size_download"] == SIZE
-    return float(SIZE / told["time_total"] / 1e6)
+def _transfer(gateway: Gateway, way: str, file: Path, *, path: str = PATH) -> float:
+    """MB/s of one body."""
+    send, take = (_get, _take_in) if way == "down" else (_post, _take_receipt)
+    head = f"{path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {gateway.key or 'none'}\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=TIMEOUT) as connection:
+        started = time.monotonic()
+        send(connection, head, file)
+        assert take(connection, slowly=path == SLOW_PATH) == SIZE, f"{gateway.name}, {way}"
+        return SIZE / (time.monotonic() - started) / 1e6
+
+
+def _get(connection: socket.socket, head: str, _file: Path) -> None:
+    connection.sendall(f"GET {head}\r\n".encode())
+
+
+def _post(connection: socket.socket, head: str, file: Path) -> None:
+    connection.sendall(f"POST {head}Content-Length: {SIZE}\r\n\r\n".encode())
+    with file.open("rb") as body:
+        connection.sendfile(body)
+
+
+def _take_in(connection: socket.socket, *, slowly: bool) -> int:
+    """The size of a body that is dropped as it comes, as far as the kernel can without copying it."""
+    _, taken = _answer(connection)
+    size = len(taken)
+    buffer = bytearray(MIB)
+    while size < SIZE:
+        more = connection.recv_into(buffer, MIB, socket.MSG_TRUNC)
+        if not more:
+            break
+        size += more
+        if slowly:
+            time.sleep(bodies_upstream.PAUSE)
+    return size
+
+
+def _take_receipt(connection: socket.socket, *, slowly: bool) -> int:
+    """The size of the body that the upstream says it has taken in."""
+    length, body = _answer(connection)
+    while len(body) < length:
+        body += connection.recv(MIB)
+    return int(body)
+
+
+def _answer(connection: socket.socket) -> tuple[int, bytes]:
+    """The length of an answer's body, and what has come of the body with the head."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        more = connection.recv(MIB)
+        assert more, "the connection was closed"
+        received += more
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.split(b" ", 2)[1] == b"200", head.split(b"\r\n", 1)[0]
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    assert length is not None
+    return int(length[1]), body

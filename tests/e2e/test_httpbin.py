@@ -186,7 +186,8 @@ def test_curl_s_expectation_is_met_and_the_body_arrives(site: Site, tmp_path: Pa
     )
     assert done.code == 0, done.err
     statuses = [line.split()[1] for line in (tmp_path / "heads").read_text().splitlines() if "HTTP/" in line]
-    assert statuses == ["100", "200"]
+    # This upstream says 100 twice, which is for the client to bear.
+    assert (set(statuses[:-1]), statuses[-1]) == ({"100"}, "200")
     assert len(json.loads(done.out)["data"]) == 2 * MIB
 
 

@@ -1,8 +1,8 @@
 """An upstream for large bodies: sends a file for GET, takes in a body for any other method.
 
 Run as a program with a port and a file. The kernel sends the file and drops what comes in, so that
-what is measured is the gateway. The answer to a body is its size. A body
-whose path ends with SLOW is taken in slowly.
+what is measured is the gateway. The answer to a body is its size; a body whose path ends with SLOW
+is taken in slowly.
 """
 
 from __future__ import annotations

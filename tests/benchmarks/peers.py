@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 RULES = 50
 FIFTY_RULES = tuple(Rule("GET", f"/api/recordings/{number}/*") for number in range(RULES))
 PATH = f"/api/recordings/{RULES - 1}/audio"
+OURS = "Scopegate"
 ENVOY, TRAEFIK, EXPRESS = "Envoy, api_key_auth + RBAC", "Traefik, no authorization", "Express Gateway"
 _ANSWER_TIMEOUT = 20.0  # seconds
 _ANSWER = json.dumps({"id": "1", "agent": "tom", "customer": "+43 1 5550101", "seconds": 184})
@@ -125,7 +126,7 @@ def scopegate(directory: Path, upstream: int, rules: Sequence[Rule] = FIFTY_RULE
     port, data_dir = find_free_port(), directory / "data"
     command = serve_command(port, find_free_port(), upstream, "--data-dir", str(data_dir))
     with running(port, *on_core(cores()[0], *command)) as pid:
-        yield Gateway("Scopegate", port, new_key(socket_url(data_dir), rules), pid)
+        yield Gateway(OURS, port, new_key(socket_url(data_dir), rules), pid)
 
 
 def serve_command(port: int, admin_port: int, upstream: int, *store: str) -> tuple[str, ...]:

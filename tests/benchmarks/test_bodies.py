@@ -20,7 +20,7 @@ import pytest
 
 from benchmarks import bodies_upstream
 from benchmarks.memory import MIB, forget_highest, holder, memory
-from benchmarks.peers import Gateway, nginx, scopegate, wait_until_it_answers
+from benchmarks.peers import OURS, Gateway, nginx, scopegate, wait_until_it_answers
 from benchmarks.programs import cores, on_core, running
 from benchmarks.report import Part, Unit, at_least, at_most, draw, table
 from conftest import find_free_port
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 
+NGINX = "nginx, proxy_pass"
 ROUNDS = 15
 SIZE = 100 * MIB
 PATH = "/api/bodies/1"
@@ -52,7 +53,7 @@ def test_large_bodies_beside_nginx() -> None:
         scopegate(Path(path), upstream, RULES) as ours,
         nginx(Path(path), cores()[0], "proxy", _proxy(upstream)) as proxy,
     ):
-        way_parts = [ours, Gateway("nginx, proxy_pass", proxy, ""), Gateway("no gateway", upstream, "")]
+        way_parts = [ours, Gateway(NGINX, proxy, ""), Gateway("no gateway", upstream, "")]
         for gateway in way_parts:
             wait_until_it_answers(gateway, PATH)
         worker = _worker(ours)
@@ -70,9 +71,7 @@ def test_large_bodies_beside_nginx() -> None:
         for way, of_way in speeds.items()
     }
     rows = [
-        at_least(
-            f"100 MiB {way}, beside nginx", of_way["Scopegate"] / of_way["nginx, proxy_pass"], LEAST, _TIMES
-        )
+        at_least(f"100 MiB {way}, beside nginx", of_way[OURS] / of_way[NGINX], LEAST, _TIMES)
         for way, of_way in medians.items()
     ]
     rows.append(at_most("Growth of the worker with bodies of 100 MiB", growth, GROWTH, _MIB))

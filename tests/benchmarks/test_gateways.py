@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.peers import ENVOY, EXPRESS, TRAEFIK, Gateway, all_gateways
+from benchmarks.peers import ENVOY, EXPRESS, OURS, TRAEFIK, Gateway, all_gateways
 from benchmarks.programs import cores, on_core, require
 from benchmarks.report import Part, Row, Unit, at_least, at_most, draw, table
 
@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 ROUNDS = 5
 SECONDS = 3
 MANY = 32
+CHANCES = 3
 LEAST = {ENVOY: 0.9, TRAEFIK: 1.2, EXPRESS: 5.0}  # times the peer's requests a second
 TAIL = 3.0  # times the median
 _TIMES = Unit("x")
@@ -41,23 +42,36 @@ class Measured:
     load_busy: float
 
 
-def load(gateway: Gateway, connections: int, seconds: int, directory: Path) -> Measured:
-    """Call the gateway as fast as it answers; every answer has to be 2xx."""
+def load(
+    gateway: Gateway, connections: int, seconds: int, directory: Path, chances: int = CHANCES
+) -> Measured:
+    """Call the gateway as fast as it answers; every answer has to be 2xx, every connection has to last.
+
+    A peer that breaks connections, as Envoy does once in dozens of runs, is asked again.
+    """
+    before = _ticks()
+    report = _wrk(gateway, connections, seconds, directory)
+    busy = _busy(before, _ticks())
+    assert "Non-2xx" not in report, f"{gateway.name}: {report}"
+    if "Socket errors" in report:
+        assert gateway.name != OURS, report
+        assert chances > 1, f"{gateway.name}: {report}"
+        print(f"\n{gateway.name} broke connections, and is asked again")
+        return load(gateway, connections, seconds, directory, chances - 1)
+    rate = re.search(r"Requests/sec:\s+([0-9.]+)", report)
+    assert rate is not None, report
+    return Measured(float(rate[1]), _quantile(report, "50%"), _quantile(report, "99%"), *busy)
+
+
+def _wrk(gateway: Gateway, connections: int, seconds: int, directory: Path) -> str:
     # The key goes by a file: a command line is everybody's to see, and is printed when it fails.
     script = directory / "load.lua"
     script.touch(mode=0o600)
     script.write_text(f'wrk.headers["X-API-Key"] = "{gateway.key}"\n')
     command = (require("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script))
-    before = _ticks()
-    done = subprocess.run(
+    return subprocess.run(
         on_core(cores()[1], *command, gateway.url()), capture_output=True, text=True, check=True
     ).stdout
-    busy = _busy(before, _ticks())
-    assert "Non-2xx" not in done, f"{gateway.name}: {done}"
-    assert "Socket errors" not in done, f"{gateway.name}: {done}"
-    rate = re.search(r"Requests/sec:\s+([0-9.]+)", done)
-    assert rate is not None, done
-    return Measured(float(rate[1]), _quantile(done, "50%"), _quantile(done, "99%"), *busy)
 
 
 def _quantile(report: str, quantile: str) -> float:
@@ -121,7 +135,7 @@ def test_scopegate_beside_its_peers() -> None:
 def _rows(
     many: Mapping[str, Measured], alone: Mapping[str, Measured], missing: Mapping[str, str]
 ) -> list[Row]:
-    ours, ours_alone = many["Scopegate"], alone["Scopegate"]
+    ours, ours_alone = many[OURS], alone[OURS]
     rows = []
     for name, least in LEAST.items():
         what = f"Requests/s, {MANY} connections, beside {name}"
@@ -139,7 +153,7 @@ def _rows(
 
 
 def _table(many: Mapping[str, Measured], alone: Mapping[str, Measured]) -> str:
-    ours = many["Scopegate"]
+    ours = many[OURS]
     head = (
         *("Gateway", f"requests/s, {MANY} connections", "Scopegate is", "p50 ms", "p99 ms"),
         *("p50 ms, one alone", "gateway's core busy", "load's core busy"),

@@ -36,7 +36,7 @@ POLL = 0.002  # seconds
 SETTLING = 2.0  # seconds
 # An address of its own: trying long enough at a port where nobody listens, a client meets itself.
 CLIENT = "127.0.0.2"
-_S, _MIB = Unit("s"), Unit("MiB", 1)
+_S, _MIB = Unit("s", 3), Unit("MiB", 1)
 
 
 def test_start_with_a_store_that_is_there() -> None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 DEFAULT_KEY_HEADER = b"x-api-key"
 _AUTHORIZATION = b"authorization"
-_BEARER = b"bearer "
+_BEARER_SCHEME = b"bearer"
+_BEARER = _BEARER_SCHEME + b" "
 _WHITESPACE = b" \t"  # RFC 9110 section 5.6.3; bytes.strip() without it would eat more
 
 
@@ -48,11 +49,10 @@ def credential_fields(
 
     An ``Authorization`` of another scheme than Bearer is the application's own and stays.
     """
-    bearer = any(
-        name == _AUTHORIZATION and value.lstrip(_WHITESPACE)[:6].lower() == _BEARER.strip()
-        for name, value in headers
-    )
-    return _with_authorization(key_header) if bearer else _alone(key_header)
+    for name, value in headers:
+        if name == _AUTHORIZATION and value.lstrip(_WHITESPACE)[:6].lower() == _BEARER_SCHEME:
+            return _with_authorization(key_header)
+    return _alone(key_header)
 
 
 @lru_cache(maxsize=8)

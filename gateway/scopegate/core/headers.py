@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Field = tuple[bytes, bytes]
 
@@ -102,26 +102,59 @@ _REWRITES = frozenset(
 
 _ALWAYS_DROPPED = _FOREIGN_IDENTITY | _REWRITES | {REQUEST_ID}
 
-
 _NOTHING: frozenset[bytes] = frozenset()
+_LONGEST_REMEMBERED = 64
+_REMEMBERED = 4_096
+
+
+class Passing(dict[bytes, bool]):
+    """Whether a field passes, by its name: worked out once for each, as clients send few different ones."""
+
+    __slots__ = ("_passes",)
+
+    def __init__(self, passes: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._passes = passes
+
+    def __missing__(self, name: bytes) -> bool:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        passes = self[name] = self._passes(name)
+        return passes
 
 
 def nominated_by_connection(headers: Sequence[Field]) -> frozenset[bytes]:
-    """The field names that the message's own ``Connection`` fields make hop-by-hop."""
+    """The field names that the message's own ``Connection`` fields make hop-by-hop.
+
+    Those that are so anyway, and ``close``, which is no field, are left out.
+    """
     values = [value for name, value in headers if name == b"connection"]
     if not values:
         return _NOTHING
-    tokens = (token for value in values for token in value.split(b","))
-    return frozenset(token.strip(b" \t").lower().replace(b"_", b"-") for token in tokens) - _NEVER_NOMINATED
+    value = values[0] if len(values) == 1 else b",".join(values)
+    if len(value) > _LONGEST_REMEMBERED:
+        return _nominated.__wrapped__(value)
+    return _nominated(value)
 
 
-def end_to_end(headers: Sequence[Field]) -> list[Field]:
-    """`headers` without hop-by-hop fields and without those that ``Connection`` nominates."""
-    fields = [field for field in headers if not _is_hop_by_hop(field[0])]
+@lru_cache(maxsize=1_024)
+def _nominated(value: bytes) -> frozenset[bytes]:
+    names = {token.strip(b" \t").lower().replace(b"_", b"-") for token in value.split(b",")}
+    return frozenset(names - _NEVER_NOMINATED - HOP_BY_HOP - {b"close", b""})
+
+
+def passing(headers: Sequence[Field], passes: Passing) -> list[Field]:
+    """Those of `headers` whose names pass and that ``Connection`` does not nominate."""
+    fields = [field for field in headers if passes[field[0]]]
     nominated = nominated_by_connection(headers)
     if nominated:
         return [field for field in fields if field[0].replace(b"_", b"-") not in nominated]
     return fields
+
+
+def end_to_end(headers: Sequence[Field]) -> list[Field]:
+    """`headers` without hop-by-hop fields and without those that ``Connection`` nominates."""
+    return passing(headers, _END_TO_END)
 
 
 def admitted(headers: Sequence[Field], *, credentials: frozenset[bytes]) -> list[Field]:
@@ -133,25 +166,28 @@ def admitted(headers: Sequence[Field], *, credentials: frozenset[bytes]) -> list
     Framing (``Content-Length``, ``Transfer-Encoding``) and ``Upgrade`` stay: they are the server's
     and the proxy's business.
     """
-    fields = [field for field in headers if not _is_dropped(field[0], credentials)]
-    nominated = nominated_by_connection(headers)
-    if nominated:
-        return [field for field in fields if field[0].replace(b"_", b"-") not in nominated]
-    return fields
+    return passing(headers, _admitted_with(credentials))
 
 
-# Clients send few different names, and each request asks about all of its own.
-@lru_cache(maxsize=4_096)
-def _is_hop_by_hop(name: bytes) -> bool:
-    return name.replace(b"_", b"-") in HOP_BY_HOP
+def is_end_to_end(name: bytes) -> bool:
+    """Whether a field of this name goes beyond the next hop, as far as its name tells."""
+    return name.replace(b"_", b"-") not in HOP_BY_HOP
 
 
-@lru_cache(maxsize=4_096)
-def _is_dropped(name: bytes, credentials: frozenset[bytes]) -> bool:
+def is_admitted(name: bytes, credentials: frozenset[bytes]) -> bool:
+    """Whether a field of this name may reach the protected application, as far as its name tells."""
     name = name.replace(b"_", b"-")
-    return (
+    return not (
         name in _ALWAYS_DROPPED
         or name.startswith(_IDENTITY_PREFIXES)
         or name == b"connection"
         or name in {credential.replace(b"_", b"-") for credential in credentials}
     )
+
+
+_END_TO_END = Passing(is_end_to_end)
+
+
+@lru_cache(maxsize=8)
+def _admitted_with(credentials: frozenset[bytes]) -> Passing:
+    return Passing(lambda name: is_admitted(name, credentials))

@@ -7,8 +7,8 @@ from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.forwarding import TrustedProxies, forwarded_fields
-from scopegate.core.framing import Body, body_framing
-from scopegate.core.headers import end_to_end
+from scopegate.core.framing import Body, Framing, body_framing
+from scopegate.core.headers import Passing, is_admitted, is_end_to_end, passing
 from scopegate.core.reasons import RequestRefused
 from scopegate.proxy.failures import RawPathMissing, RequestNotForwardable
 
@@ -63,17 +63,18 @@ _NOBODY = TrustedProxies()
 class Admitted(NamedTuple):
     """A request that may be forwarded, whatever server received it.
 
-    ``headers`` are those that may reach the upstream, with the framing fields as received;
-    ``forwarded`` says for whom it is made. ``expects_continue``: the client waits for an interim
-    answer before it sends the body. ``upgrade``: it is the opening handshake of a WebSocket.
-    ``takes_trailers``: the client will not ignore trailers.
+    ``fields`` are those that reach the upstream, but for the ones that the proxy writes. ``host`` is
+    the client's, or empty. ``forwarded`` says for whom the request is made. ``expects_continue``: the
+    client waits for an interim answer before it sends the body. ``upgrade``: it is the opening
+    handshake of a WebSocket. ``takes_trailers``: the client will not ignore trailers.
     """
 
     method: str
     path: bytes
     query: bytes
-    headers: Sequence[Field]
-    http_version: str
+    fields: list[Field]
+    host: bytes
+    framing: Framing
     forwarded: Sequence[Field] = ()
     expects_continue: bool = False
     upgrade: bool = False
@@ -95,18 +96,31 @@ class Outgoing(NamedTuple):
     upgrade: bool
 
 
+def crossing(received: Sequence[Field], *, credentials: frozenset[bytes]) -> list[Field]:
+    """The fields of a client's request that cross the gateway as they are."""
+    return passing(received, _crossing_without(credentials))
+
+
 def received_by_asgi(scope: Scope) -> Admitted:
-    """The request in an ASGI scope, whose server answers an ``Expect`` itself."""
+    """The request in an ASGI scope, whose server answers an ``Expect`` itself.
+
+    What the client may claim, the middleware has seen to.
+    """
     path: bytes | None = scope.get("raw_path")
     if not path:
         raise RawPathMissing
     headers = scope["headers"]
+    try:
+        framing = body_framing(headers, http_version=scope["http_version"])
+    except RequestRefused:
+        raise RequestNotForwardable from None
     return Admitted(
         scope["method"],
         path,
         scope.get("query_string", b""),
-        headers,
-        scope["http_version"],
+        passing(headers, _CROSSING),
+        _host(headers),
+        framing,
         _forwarded(scope),
     )
 
@@ -116,11 +130,9 @@ def outgoing(request: Admitted, authority: bytes, *, preserve_host: bool) -> Out
 
     Method, path, query and field values pass byte for byte or not at all.
     """
-    try:
-        body, length = body_framing(request.headers, http_version=request.http_version)
-    except RequestRefused:
-        raise RequestNotForwardable from None
-    lines, hosts = _sorted_out(end_to_end(request.headers))
+    method = request.method
+    body, length = request.framing
+    lines = [b": ".join(field) for field in request.fields]
     lines += [b": ".join(field) for field in request.forwarded]
     if length >= 0:
         lines.append(b"content-length: %d" % length)
@@ -132,11 +144,10 @@ def outgoing(request: Admitted, authority: bytes, *, preserve_host: bool) -> Out
         lines += (b"upgrade: websocket", b"connection: Upgrade")
     elif request.takes_trailers:
         lines += (b"te: trailers", b"connection: te")
-    method = request.method
     head = _head(
         _method(method),
         _target(method, request.path, request.query),
-        (_host(hosts) or authority) if preserve_host else authority,
+        (preserve_host and request.host) or authority,
         lines,
     )
     return Outgoing(head, body, length, method == "HEAD", method in _IDEMPOTENT, request.upgrade)
@@ -148,10 +159,8 @@ def handshake(scope: Scope, authority: bytes, *, preserve_host: bool, key: bytes
     The client's own ``Sec-WebSocket-*`` fields end here, but for the subprotocols that it offers:
     the two handshakes have keys of their own, and no extension spans both connections.
     """
-    lines, hosts = _sorted_out(
-        [field for field in end_to_end(scope["headers"]) if not is_websocket_field(field[0])]
-    )
-    host = _host(hosts) or authority
+    headers = scope["headers"]
+    lines = [b": ".join(field) for field in passing(headers, _CROSSING) if not is_websocket_field(field[0])]
     lines += [b": ".join(field) for field in _forwarded(scope)]
     lines += [
         b"upgrade: websocket",
@@ -166,7 +175,7 @@ def handshake(scope: Scope, authority: bytes, *, preserve_host: bool, key: bytes
     if not path:
         raise RawPathMissing
     target = _target("GET", path, scope.get("query_string", b""))
-    head = _head(b"GET", target, host if preserve_host else authority, lines)
+    head = _head(b"GET", target, (preserve_host and _host(headers)) or authority, lines)
     return head + b"\r\n"
 
 
@@ -175,19 +184,18 @@ def is_websocket_field(name: bytes) -> bool:
     return name.replace(b"_", b"-").startswith(b"sec-websocket-")
 
 
-def _sorted_out(fields: Sequence[Field]) -> tuple[list[bytes], list[bytes]]:
-    """The lines to pass on, and the values of Host."""
-    lines = []
-    hosts = []
-    for field in fields:
-        name = field[0]
-        if name not in _OURS:
-            if not _is_name(name):
-                raise RequestNotForwardable
-            lines.append(b": ".join(field))
-        elif name == b"host":
-            hosts.append(field[1])
-    return lines, hosts
+def _crosses(name: bytes) -> bool:
+    if not name or name.translate(None, _NAME_BYTES):
+        raise RequestNotForwardable
+    return is_end_to_end(name) and name not in _OURS
+
+
+_CROSSING = Passing(_crosses)
+
+
+@lru_cache(maxsize=8)
+def _crossing_without(credentials: frozenset[bytes]) -> Passing:
+    return Passing(lambda name: _crosses(name) and is_admitted(name, credentials))
 
 
 def _forwarded(scope: Scope) -> Sequence[Field]:
@@ -218,12 +226,6 @@ def _head(method: bytes, target: bytes, host: bytes, lines: list[bytes]) -> byte
     return head
 
 
-# Clients send few different names and methods.
-@lru_cache(maxsize=4_096)
-def _is_name(name: bytes) -> bool:
-    return bool(name) and not name.translate(None, _NAME_BYTES)
-
-
 @lru_cache(maxsize=64)
 def _method(method: str) -> bytes:
     return _token(method)
@@ -244,8 +246,9 @@ def _target(method: str, path: bytes, query: bytes) -> bytes:
     return b"%b?%b" % (path, query) if query else path
 
 
-def _host(hosts: list[bytes]) -> bytes:
+def _host(headers: Sequence[Field]) -> bytes:
     """The value of the Host field, empty if there is none."""
+    hosts = [value for name, value in headers if name == b"host"]
     if not hosts:
         return b""
     if len(hosts) > 1 or hosts[0].translate(None, _HOST_BYTES):

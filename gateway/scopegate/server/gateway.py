@@ -6,16 +6,17 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from scopegate.core.admission import admitted_fields
+from scopegate.core.admission import identity_fields
+from scopegate.core.credentials import credential_fields
 from scopegate.core.decision import Decision
 from scopegate.core.forwarding import TrustedProxies, accepted_request_id, forwarded_fields
-from scopegate.core.framing import Body
+from scopegate.core.framing import Body, body_framing
 from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.core.target import split_target
 from scopegate.enforcer import Verdict
 from scopegate.problems import refusal
 from scopegate.proxy.failures import NO_UPSTREAM, ExchangeFailed, RequestNotForwardable
-from scopegate.proxy.request import Admitted, outgoing
+from scopegate.proxy.request import Admitted, crossing, outgoing
 from scopegate.requestid import new_request_id
 
 if TYPE_CHECKING:
@@ -122,24 +123,22 @@ class Gateway:
                 return
             route, path = chosen
             upstream = route.target
-            takes_trailers, expects_continue = _wishes(request.headers)
+            received = request.headers
+            host = b"" if canonical.host is None else canonical.host.encode("ascii")
+            takes_trailers, expects_continue = _wishes(received)
+            fields = crossing(
+                received, credentials=credential_fields(received, key_header=self._enforcer.key_header)
+            )
+            fields += identity_fields(record, client.request_id)
             admitted = Admitted(
                 request.method,
                 path.encode("ascii"),
                 query,
-                admitted_fields(
-                    request.headers,
-                    key_header=self._enforcer.key_header,
-                    record=record,
-                    request_id=client.request_id,
-                ),
-                request.http_version,
+                fields,
+                host,
+                body_framing(received, http_version=request.http_version),
                 forwarded_fields(
-                    request.headers,
-                    client=client.address,
-                    scheme=_SCHEME,
-                    host=b"" if canonical.host is None else canonical.host.encode("ascii"),
-                    trusted=self._trusted,
+                    received, client=client.address, scheme=_SCHEME, host=host, trusted=self._trusted
                 ),
                 expects_continue and request.http_version == "1.1",
                 request.upgrade,

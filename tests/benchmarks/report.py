@@ -98,8 +98,9 @@ def machine() -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose first column is text and whose others are numbers."""
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    line = "|---|" + "---:|" * (len(head) - 1)
+    written = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([written[0], line, *written[1:]]) + "\n"
 
 
 def draw(name: str, panels: Mapping[str, Mapping[str, float]]) -> None:

@@ -47,7 +47,7 @@ def load(
 ) -> Measured:
     """Call the gateway as fast as it answers; every answer has to be 2xx, every connection has to last.
 
-    A peer that breaks connections, as Envoy does once in dozens of runs, is asked again.
+    A peer that breaks connections, as Envoy was seen to do once, is asked again.
     """
     before = _ticks()
     report = _wrk(gateway, connections, seconds, directory)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scopegate.core import keys
 from scopegate.core.catalogue import Catalogue
-from scopegate.core.credentials import DEFAULT_KEY_HEADER, presented_key
+from scopegate.core.credentials import DEFAULT_KEY_HEADER, the_key
 from scopegate.core.decision import Decision, Scope, decide, proves_secret
 from scopegate.core.errors import StoreUnavailable
-from scopegate.core.framing import body_framing
+from scopegate.core.framing import framing_of
+from scopegate.core.head import HeadSorter
 from scopegate.core.limits import Limits
 from scopegate.core.reasons import Reason, RequestRefused
-from scopegate.core.request import CanonicalRequest, canonicalize, host_field
+from scopegate.core.request import CanonicalRequest, canonicalize, the_host
 from scopegate.store.view import NOT_KNOWN
 from scopegate.throttle import Throttle
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("scopegate")
 
+_Asked = tuple[CanonicalRequest, "KeyText", str]  # the last is the digest of the key
 Entitlement = tuple["Principal | None", Catalogue]
 _NOBODY: Entitlement = (None, Catalogue())
 _DEFAULT_LIMITS = Limits()
@@ -51,12 +53,6 @@ class AccessSource(Protocol):
     def known_user(self, tenant_tag: str, user_id: str, /) -> Entitlement | None:
         """What `of_user` would return, if that can be told without asking anybody, else None."""
         ...
-
-
-class _Asked(NamedTuple):
-    request: CanonicalRequest
-    key: KeyText
-    digest: str
 
 
 class Verdict(NamedTuple):
@@ -93,6 +89,7 @@ class Enforcer:
     ) -> None:
         self._key_prefix = key_prefix
         self.key_header = key_header
+        self._head = HeadSorter(key_header)
         self._pepper = pepper
         self.limits = limits
         self._clock = clock
@@ -112,13 +109,14 @@ class Enforcer:
         asked = self._read(method, raw_path, query, headers, http_version)
         if isinstance(asked, Verdict):
             return asked
+        request, key, digest = asked
         try:
-            scope = await access.scope(asked.key)
-            user = _user_to_look_up(scope, asked.digest)
-            entitlement = None if user is None else await access.of_user(asked.key.tenant_tag, user)
+            scope = await access.scope(key)
+            user = _user_to_look_up(scope, digest)
+            entitlement = None if user is None else await access.of_user(key.tenant_tag, user)
         except StoreUnavailable as unavailable:
             self._warn(unavailable)
-            return Verdict(Decision(Reason.STORE_UNAVAILABLE), asked.request)
+            return Verdict(Decision(Reason.STORE_UNAVAILABLE), request)
         return self._decide(asked, scope, entitlement)
 
     def judge_known(
@@ -138,13 +136,14 @@ class Enforcer:
         asked = self._read(method, raw_path, query, headers, http_version)
         if isinstance(asked, Verdict):
             return asked
-        scope = access.known_scope(asked.key)
+        _, key, digest = asked
+        scope = access.known_scope(key)
         if scope is NOT_KNOWN:
             return None
-        user = _user_to_look_up(scope, asked.digest)
+        user = _user_to_look_up(scope, digest)
         if user is None:
             return self._decide(asked, scope, None)
-        entitlement = access.known_user(asked.key.tenant_tag, user)
+        entitlement = access.known_user(key.tenant_tag, user)
         return None if entitlement is None else self._decide(asked, scope, entitlement)
 
     def _read(
@@ -152,32 +151,38 @@ class Enforcer:
     ) -> _Asked | Verdict:
         """What is asked, or why that is no question that could be answered in one way."""
         try:
-            framing = body_framing(headers, http_version=http_version)
-            target_length = len(raw_path) + 1 + len(query) if query else len(raw_path)
-            exceeded = self.limits.exceeded(target_length, headers, length=framing.length)
+            head = self._head.sort(headers)
+            framing = framing_of(head.lengths, head.codings, http_version=http_version)
+            exceeded = self.limits.exceeded(
+                target=len(raw_path) + 1 + len(query) if query else len(raw_path),
+                fields=len(headers),
+                size=head.size,
+                length=framing.length,
+            )
             if exceeded is not None:
                 return Verdict(Decision(exceeded))
-            host = host_field(headers, http_version=http_version)
+            host = the_host(head.hosts, http_version=http_version)
             request = canonicalize(method, raw_path, query=query, host=host)
-            text = presented_key(headers, key_header=self.key_header)
+            text = the_key(head.keys)
         except RequestRefused as refused:
             return Verdict(Decision(refused.reason))
         key = keys.parse(text, prefix=self._key_prefix)
         if key is None:
             return Verdict(Decision(Reason.KEY_MALFORMED), request)
-        return _Asked(request, key, keys.digest(key, pepper=self._pepper))
+        return request, key, keys.digest(key, pepper=self._pepper)
 
     def _decide(self, asked: _Asked, scope: Scope | None, entitlement: Entitlement | None) -> Verdict:
         principal, catalogue = entitlement or _NOBODY
+        request, _, digest = asked
         decision = decide(
-            asked.request,
-            digest=asked.digest,
+            request,
+            digest=digest,
             scope=scope,
             principal=principal,
             catalogue=catalogue,
             now=self._clock(),
         )
-        return Verdict(decision, asked.request)
+        return tuple.__new__(Verdict, (decision, request))
 
     def _warn(self, unavailable: StoreUnavailable) -> None:
         unmentioned = self._throttle.due(unavailable.code)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from scopegate.core.credentials import credential_fields, presented_key
+from scopegate.core.credentials import DEFAULT_KEY_HEADER, credential_fields, the_key
+from scopegate.core.head import HeadSorter
 from scopegate.core.reasons import Reason, RequestRefused
 
 KEY = b"sg_key"
+
+
+def presented_key(headers: list[tuple[bytes, bytes]], *, key_header: bytes = DEFAULT_KEY_HEADER) -> str:
+    return the_key(HeadSorter(key_header).sort(headers).keys)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +22,7 @@ KEY = b"sg_key"
         [(b"x-api-key", b" \t" + KEY + b"\t ")],
         [(b"authorization", b"Bearer " + KEY)],
         [(b"authorization", b"bEARER   " + KEY + b" ")],
+        [(b"authorization", b"\t Bearer " + KEY)],
         [(b"x-api-key", KEY), (b"authorization", b"Basic dTpw")],
         [(b"accept", b"*/*"), (b"x-api-key", KEY), (b"cookie", b"x-api-key=no")],
     ],

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.strategies import small_paths
+from scopegate.core.credentials import DEFAULT_KEY_HEADER
+from scopegate.core.head import HeadSorter
 from scopegate.core.reasons import Reason, RequestRefused
-from scopegate.core.request import METHODS, CanonicalRequest, canonical_host, canonicalize, host_field
+from scopegate.core.request import METHODS, CanonicalRequest, canonical_host, canonicalize, the_host
 
 HOSTS: dict[str, tuple[bytes, str]] = {
     "a name": (b"example.com", "example.com"),
@@ -173,6 +175,10 @@ def test_reading_a_canonical_request_again_changes_nothing(method: str, path: st
     request = canonicalize(method, path.encode("ascii"), host=b"h:80")
     again = canonicalize(request.method, request.path.encode("ascii"), host=b"h:80")
     assert again == request == CanonicalRequest(method, path, "h:80")
+
+
+def host_field(fields: list[tuple[bytes, bytes]], *, http_version: str) -> bytes | None:
+    return the_host(HeadSorter(DEFAULT_KEY_HEADER).sort(fields).hosts, http_version=http_version)
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])

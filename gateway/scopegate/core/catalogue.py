@@ -53,7 +53,16 @@ class Catalogue:
     def __init__(self, endpoints: Iterable[Endpoint] = (), *, unlisted_allowed: bool = False) -> None:
         self.endpoints = tuple(endpoints)
         self.unlisted_allowed = unlisted_allowed
-        self._by_method = {method: _Entries(self.endpoints, method) for method in METHODS}
+        self._by_method = {method: self._compiled(method) for method in METHODS}
+
+    def _compiled(self, method: str) -> PatternSet[Privileges]:
+        """The entries that apply to one method."""
+        names = {method, ANY_METHOD, *(("GET",) if method == "HEAD" else ())}
+        return PatternSet(
+            (UrlPattern.parse(endpoint.url), endpoint.privileges)
+            for endpoint in self.endpoints
+            if not names.isdisjoint(endpoint.methods)
+        )
 
     def required(self, request: CanonicalRequest) -> Privileges | None:
         """The privileges that `request` requires, or None where its endpoint is unlisted and denied.
@@ -61,26 +70,10 @@ class Catalogue:
         Every entry that matches applies: the answer is their union. An entry for GET covers HEAD.
         """
         entries = self._by_method[request.method]
-        required = NO_PRIVILEGES
+        required: list[Privileges] = []
         for reading in readings(request.path):
-            applying = entries.applying(reading, request.host)
+            applying = entries.matching_literally(reading, request.host)
             if not applying and not self.unlisted_allowed:
                 return None
-            required = required.union(*applying)
-        return required
-
-
-class _Entries:
-    """The entries that apply to one method, compiled."""
-
-    __slots__ = ("_patterns", "_privileges")
-
-    def __init__(self, endpoints: tuple[Endpoint, ...], method: str) -> None:
-        names = {method, ANY_METHOD, *(("GET",) if method == "HEAD" else ())}
-        applying = [endpoint for endpoint in endpoints if not names.isdisjoint(endpoint.methods)]
-        self._privileges = [endpoint.privileges for endpoint in applying]
-        self._patterns = PatternSet([UrlPattern.parse(endpoint.url) for endpoint in applying])
-
-    def applying(self, path: str, host: str | None) -> list[Privileges]:
-        """The privileges of each entry that matches a path."""
-        return [self._privileges[index] for index in self._patterns.matching_literally(path=path, host=host)]
+            required += applying
+        return required[0] if len(required) == 1 else NO_PRIVILEGES.union(*required)

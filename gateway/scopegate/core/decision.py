@@ -39,32 +39,24 @@ class Decision(NamedTuple):
 class Scope:
     """The rules of one key, compiled: what it opens, before anybody asks who its user is."""
 
-    __slots__ = ("_patterns", "_rows", "record")
+    __slots__ = ("_rows", "record")
 
     def __init__(self, record: KeyRecord) -> None:
         self.record = record
-        by_method: dict[str, list[int]] = {}
+        by_method: dict[str, list[tuple[UrlPattern, int]]] = {}
         for row, rule in enumerate(record.rules):
-            by_method.setdefault(rule.method, []).append(row)
-        self._rows = by_method
-        self._patterns = {
-            method: PatternSet([UrlPattern.parse(record.rules[row].url) for row in rows])
-            for method, rows in by_method.items()
-        }
+            by_method.setdefault(rule.method, []).append((UrlPattern.parse(rule.url), row))
+        self._rows = {method: PatternSet(patterns) for method, patterns in by_method.items()}
 
     def admitting_rule(self, request: CanonicalRequest) -> int | None:
         """The first row that admits `request`, or None."""
-        patterns = self._patterns.get(request.rule_method)
-        if patterns is None:
-            return None
-        found = patterns.matching(path=request.path, host=request.host)
-        return self._rows[request.rule_method][min(found)] if found else None
+        rows = self._rows.get(request.rule_method)
+        found = () if rows is None else rows.matching(request.path, request.host)
+        return min(found) if found else None
 
     def opens_with_another_method(self, request: CanonicalRequest) -> bool:
         """Whether some rule admits the URL, but for another method."""
-        return any(
-            patterns.matching(path=request.path, host=request.host) for patterns in self._patterns.values()
-        )
+        return any(rows.matching(request.path, request.host) for rows in self._rows.values())
 
 
 def decide(
@@ -93,17 +85,17 @@ def decide(
     # The first check on purpose: what state the key is in is told to its holder only.
     if not proves_secret(record, digest):
         return Decision(Reason.KEY_SECRET_WRONG)
-    refused = _REFUSED_STATES.get(state(record, now))
-    if refused is not None:
-        return Decision(refused, record)
+    current = state(record, now)
+    if current is not _ACTIVE:
+        return Decision(_REFUSED_STATES[current], record)
     rule: int | None = None
-    if record.type is KeyType.CUSTOM:
+    if record.type is _CUSTOM:
         rule = scope.admitting_rule(request)
         if rule is None:
             other = scope.opens_with_another_method(request)
             return Decision(Reason.METHOD_NOT_ALLOWED if other else Reason.URL_NOT_ALLOWED, record)
     if record.user is None:
-        return Decision(Reason.ALLOWED, record, rule)
+        return _allowed(record, rule)
     return _decide_for_user(request, record, rule, principal, catalogue)
 
 
@@ -130,9 +122,17 @@ def _decide_for_user(
         return Decision(
             Reason.PRIVILEGE_MISSING, record, rule, tuple(sorted(required - principal.privileges))
         )
-    return Decision(Reason.ALLOWED, record, rule)
+    return _allowed(record, rule)
 
 
+def _allowed(record: KeyRecord, rule: int | None) -> Decision:
+    return tuple.__new__(Decision, (_ALLOWED, record, rule, ()))
+
+
+# Python 3.11 looks the members of an enumeration up anew each time.
+_ACTIVE = KeyState.ACTIVE
+_CUSTOM = KeyType.CUSTOM
+_ALLOWED = Reason.ALLOWED
 _REFUSED_STATES = {
     KeyState.DISABLED: Reason.KEY_DISABLED,
     KeyState.EXPIRED: Reason.KEY_EXPIRED,

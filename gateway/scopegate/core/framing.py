@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from scopegate.core.headers import Field
 
-_LENGTH = b"content-length"
-_CODING = b"transfer-encoding"
+CONTENT_LENGTH = b"content-length"
+TRANSFER_ENCODING = b"transfer-encoding"
 # CGI-style upstreams read these as the names above; nobody sends them for any other reason.
-_LOOK_ALIKES = frozenset({b"content_length", b"transfer_encoding"})
+LOOK_ALIKES = frozenset({b"content_length", b"transfer_encoding"})
 _DIGITS = b"0123456789"
 _MAX_DIGITS = 18  # below 2**63, whatever integer a reader may use
 
@@ -52,12 +52,17 @@ def body_framing(headers: Sequence[Field], *, http_version: str) -> Framing:
     lengths = []
     codings = []
     for name, value in headers:
-        if name == _LENGTH:
+        if name == CONTENT_LENGTH:
             lengths.append(value)
-        elif name == _CODING:
+        elif name == TRANSFER_ENCODING:
             codings.append(value)
-        elif name in _LOOK_ALIKES:
+        elif name in LOOK_ALIKES:
             raise RequestRefused(Reason.FRAMING_MALFORMED)
+    return framing_of(lengths, codings, http_version=http_version)
+
+
+def framing_of(lengths: list[bytes], codings: list[bytes], *, http_version: str) -> Framing:
+    """As `body_framing`, of the values of Content-Length and Transfer-Encoding."""
     if codings:
         return _coded(lengths, codings, http_version)
     if lengths:

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from itertools import chain
-from typing import TYPE_CHECKING
 
 from scopegate.core.errors import InvalidInput
 from scopegate.core.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scopegate.core.headers import Field
 
 _FIELD_OVERHEAD = len(b": \r\n")
 
@@ -40,20 +33,18 @@ class Limits:
             if field.name != "body" and getattr(self, field.name) <= 0:
                 raise InvalidInput(field.name, f"The limit {field.name!r} must be more than 0.")
 
-    def exceeded(self, target_length: int, headers: Sequence[Field], *, length: int) -> Reason | None:
+    def exceeded(self, *, target: int, fields: int, size: int, length: int) -> Reason | None:
         """The reason to refuse a request that is too large, or None.
 
         Args:
-            target_length: bytes of path and query, with the ``?`` between them.
-            headers: the fields of the request.
+            target: bytes of path and query, with the ``?`` between them.
+            fields: how many there are.
+            size: bytes of their names and values.
             length: the stated length of the body, or -1.
         """
-        if target_length > self.target:
+        if target > self.target:
             return Reason.TARGET_TOO_LONG
-        count = len(headers)
-        if count > self.fields:
-            return Reason.HEAD_TOO_LARGE
-        if sum(map(len, chain.from_iterable(headers))) + count * _FIELD_OVERHEAD > self.head:
+        if fields > self.fields or size + fields * _FIELD_OVERHEAD > self.head:
             return Reason.HEAD_TOO_LARGE
         return Reason.BODY_TOO_LARGE if self.is_too_long(length) else None
 

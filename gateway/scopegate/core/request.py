@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.paths import canonical_path
 from scopegate.core.reasons import Reason, RequestRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from scopegate.core.headers import Field
+HOST = b"host"
 
 # RFC 9110 section 9.3 and RFC 5789. CONNECT makes a tunnel and TRACE echoes the key, so both are
 # refused; an unknown method is refused because nobody can say what it does. Tokens are
@@ -50,9 +51,11 @@ def canonicalize(
     path = canonical_path(raw_path)
     if query and _NOT_IN_QUERY.search(query):
         raise RequestRefused(Reason.QUERY_MALFORMED)
-    return CanonicalRequest(method, path, None if host is None else canonical_host(host))
+    return tuple.__new__(CanonicalRequest, (method, path, None if host is None else canonical_host(host)))
 
 
+# A gateway has few names, and every request says one of them.
+@lru_cache(maxsize=1_024)
 def canonical_host(raw: bytes) -> str:
     """The lower-case host, with its port if it has one (RFC 9110 section 7.2).
 
@@ -68,13 +71,16 @@ def canonical_host(raw: bytes) -> str:
     return host.lower()
 
 
-def host_field(headers: Iterable[Field], *, http_version: str) -> bytes | None:
+def the_host(hosts: Sequence[bytes], *, http_version: str) -> bytes | None:
     """The one ``Host`` of a request; None for an HTTP/1.0 request that has none.
+
+    Args:
+        hosts: the values of all fields of this name.
+        http_version: the version of HTTP.
 
     Raises:
         RequestRefused: there are several, or none where one is due (RFC 9112 section 3.2).
     """
-    hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) == 1:
         return hosts[0].strip(b" \t")
     if not hosts and http_version in _VERSIONS_WITHOUT_HOST:

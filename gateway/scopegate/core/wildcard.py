@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
 import re2
@@ -21,7 +21,9 @@ from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import canonical_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
+
+V = TypeVar("V")
 
 MAX_PATTERN_LENGTH = 2_048
 MAX_STARS = 16
@@ -90,7 +92,7 @@ class UrlPattern:
 
     def matches(self, *, path: str, host: str | None) -> bool:
         """Whether this one pattern admits a canonical path (and host)."""
-        return bool(PatternSet([self]).matching(path=path, host=host))
+        return bool(PatternSet([(self, self)]).matching(path, host))
 
 
 def common_path(one: str, other: str) -> str | None:
@@ -132,8 +134,8 @@ def _steps(one: str, i: int, other: str, j: int) -> Iterator[tuple[tuple[int, in
         yield (i + 1, j + 1), a
 
 
-class PatternSet:
-    """Many patterns that are matched at once.
+class PatternSet(Generic[V]):
+    """Many patterns that are matched at once, each with the value that it stands for.
 
     Raises:
         InvalidInput: RE2 cannot hold the patterns within its memory bound.
@@ -141,58 +143,55 @@ class PatternSet:
 
     __slots__ = ("_by_host", "_by_path")
 
-    def __init__(self, patterns: Sequence[UrlPattern]) -> None:
-        self._by_path = _matcher(
-            (index, _expression(pattern.path, star=".*"))
-            for index, pattern in enumerate(patterns)
-            if pattern.host is None
-        )
-        self._by_host = _matcher(
-            (index, _expression(pattern.host, star="[^/]*") + _expression(pattern.path, star=".*"))
-            for index, pattern in enumerate(patterns)
-            if pattern.host is not None
-        )
+    def __init__(self, patterns: Iterable[tuple[UrlPattern, V]]) -> None:
+        by_path: list[tuple[str, V]] = []
+        by_host: list[tuple[str, V]] = []
+        for pattern, value in patterns:
+            path = _expression(pattern.path, star=".*")
+            if pattern.host is None:
+                by_path.append((path, value))
+            else:
+                by_host.append((_expression(pattern.host, star="[^/]*") + path, value))
+        self._by_path = _Matcher(by_path) if by_path else None
+        self._by_host = _Matcher(by_host) if by_host else None
 
-    def matching(self, *, path: str, host: str | None = None) -> list[int]:
-        """The indexes of the patterns that admit every reading of the canonical `path` at `host`."""
-        whole, *others = readings(path)
-        found = self.matching_literally(path=whole, host=host)
-        for other in others:
-            admitting = self.matching_literally(path=other, host=host)
-            found = [index for index in found if index in admitting]
+    def matching(self, path: str, host: str | None = None) -> list[V]:
+        """The values of the patterns that admit every reading of the canonical `path` at `host`.
+
+        Patterns that are to be told apart need different values.
+        """
+        ways = readings(path)
+        found = self.matching_literally(ways[0], host)
+        for other in ways[1:]:
+            admitting = self.matching_literally(other, host)
+            found = [value for value in found if value in admitting]
         return found
 
-    def matching_literally(self, *, path: str, host: str | None = None) -> list[int]:
-        """The indexes of the patterns that admit just this reading of a path."""
-        found = [] if self._by_path is None else self._by_path.indexes(path)
-        if host is not None and self._by_host is not None:
-            found = found + self._by_host.indexes(_without_default_port(host) + path)
+    def matching_literally(self, path: str, host: str | None = None) -> list[V]:
+        """The values of the patterns that admit just this reading of a path."""
+        found = [] if self._by_path is None else self._by_path.values(path)
+        if self._by_host is not None and host is not None:
+            found += self._by_host.values(_without_default_port(host) + path)
         return found
 
 
-def _matcher(expressions: Iterable[tuple[int, str]]) -> _Matcher | None:
-    numbered = list(expressions)
-    return _Matcher(numbered) if numbered else None
+class _Matcher(Generic[V]):
+    """One RE2 set, and the value that each of its expressions stands for."""
 
+    __slots__ = ("_always", "_set", "_value_of")
 
-class _Matcher:
-    """One RE2 set, and the index that each of its expressions stands for."""
-
-    __slots__ = ("_indexes", "_set")
-
-    def __init__(self, expressions: list[tuple[int, str]]) -> None:
+    def __init__(self, expressions: list[tuple[str, V]]) -> None:
         options = re2.Options()
         options.never_capture = True
         options.log_errors = False
         options.max_mem = _SET_MEMORY
         self._set = re2.Set.FullMatchSet(options)
+        self._value_of = [value for _, value in expressions].__getitem__
+        for expression, _ in expressions:
+            self._set.Add(expression)
         # RE2 answers "no match" where its memory runs out while matching. This one always matches,
         # so an answer without it is no answer.
-        self._set.Add(".*")
-        self._indexes = [-1]
-        for index, expression in expressions:
-            self._set.Add(expression)
-            self._indexes.append(index)
+        self._always = self._set.Add(".*")
         try:
             self._set.Compile()
         except re2.error:
@@ -202,11 +201,12 @@ class _Matcher:
                 hint="Use fewer rules, or fewer * in them.",
             ) from None
 
-    def indexes(self, text: str) -> list[int]:
+    def values(self, text: str) -> list[V]:
         found = self._set.Match(text.encode("ascii"))
         if not found:
             raise MatchingFailed("The rules could not be matched in bounded memory.")
-        return [self._indexes[number] for number in found if number]
+        found.remove(self._always)
+        return [*map(self._value_of, found)]
 
 
 def _expression(pattern: str, *, star: str) -> str:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.errors import ConfigurationError
 from scopegate.middleware import AuthorizationMiddleware
-from scopegate.proxy import ReverseProxy, Timeouts
+from scopegate.proxy import Timeouts
+from scopegate.proxy.app import RoutedProxy
 from scopegate.proxy.origin import FORMS, parse_origin
 from scopegate.proxy.routes import Route, Routes, UpstreamConfig
-from scopegate.settings import UpstreamSettings
+from scopegate.proxy.upstream import upstreams
+from scopegate.settings import UpstreamSettings, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def create_gateway(settings: Settings) -> AuthorizationMiddleware:
-    """The data plane: authorization around a reverse proxy to ``settings.upstream``.
+    """The data plane: authorization around a reverse proxy to the upstreams of the settings.
 
     With no ``redis_url`` it expects the embedded store of ``data_dir``, which it starts if nobody
     has; `scopegate serve` starts it first, for all of its workers.
@@ -40,25 +42,22 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
     )
 
 
-def create_proxy(settings: Settings) -> ReverseProxy:
-    """The reverse proxy to the one upstream that the settings name.
+def gateway() -> AuthorizationMiddleware:
+    """`create_gateway` with the settings in force: what an ASGI server calls as a factory.
 
     Raises:
-        ConfigurationError: as `create_routes`, or the settings name several upstreams.
+        ConfigurationError: as `create_gateway`, or a setting cannot be used.
     """
-    routes = create_routes(settings).routes
-    upstream = routes[0].target
-    if len(routes) > 1 or routes[0].host or routes[0].prefix or len(upstream.origins) > 1:
-        raise ConfigurationError(
-            "upstreams", "This version forwards everything to one URL.", hint="Name that one as upstream."
-        )
-    return ReverseProxy(
-        upstream.name,
-        timeouts=upstream.timeouts,
-        host_policy="preserve" if upstream.preserve_host else "rewrite",
-        ssl_context=upstream.origins[0].tls,
-        max_connections=upstream.max_connections,
-    )
+    return create_gateway(load())
+
+
+def create_proxy(settings: Settings) -> RoutedProxy:
+    """The reverse proxy to the upstreams that the settings name.
+
+    Raises:
+        ConfigurationError: as `create_routes`.
+    """
+    return RoutedProxy(upstreams(create_routes(settings)))
 
 
 def create_routes(settings: Settings) -> Routes[UpstreamConfig]:

@@ -267,7 +267,7 @@ def test_an_upstream_that_cannot_be_called_is_refused_by_its_place(
 
 
 def test_one_row_for_everything_is_the_upstream() -> None:
-    assert repr(create_proxy(load(upstreams=[{"url": "https://a:444"}]))) == "ReverseProxy('https://a:444')"
+    assert repr(create_proxy(load(upstreams=[{"url": "https://a:444"}]))) == "RoutedProxy('https://a:444')"
 
 
 @pytest.mark.parametrize("name", list(UpstreamSettings.model_fields))

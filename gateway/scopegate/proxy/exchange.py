@@ -7,7 +7,13 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from scopegate.core.framing import Body
-from scopegate.proxy.failures import BodyLengthMismatch, ExchangeFailed, GatewayFailed, UpstreamClosed
+from scopegate.proxy.failures import (
+    BodyLengthMismatch,
+    ExchangeFailed,
+    GatewayFailed,
+    UpstreamClosed,
+    UpstreamTimeout,
+)
 from scopegate.proxy.response import Answer
 
 if TYPE_CHECKING:
@@ -15,7 +21,7 @@ if TYPE_CHECKING:
 
     from scopegate.core.headers import Field
     from scopegate.proxy.connection import Connection
-    from scopegate.proxy.pool import Pool
+    from scopegate.proxy.pool import Pool, Pooled
     from scopegate.proxy.request import Outgoing
 
 logger = logging.getLogger("scopegate.proxy")
@@ -88,7 +94,7 @@ class Exchange:
         self._request = request
         self._client = client
         self._pool = pool
-        self._connection: Connection | None = None
+        self._connection: Pooled | None = None
         self._answer: Answer | None = None
         self._task: asyncio.Task[None] | None = None
         self._opening = b""
@@ -185,6 +191,8 @@ class Exchange:
 
     def _pass_on(self, answer: Answer) -> None:
         client = self._client
+        if not self.answered and self._connection is not None:
+            self._pool.answered(self._connection)
         while not self._over:
             piece = answer.take()
             last = answer.complete and not answer.queued
@@ -205,21 +213,23 @@ class Exchange:
         """Try once more on a new connection if that can do no harm, else tell the client.
 
         RFC 9110 section 9.2.2: the upstream may have closed an idle connection just as the request
-        went out. Only an idempotent one may be repeated without asking, and ours only as long as all
-        that was sent of it is at hand.
+        went out, or died of something else. Only an idempotent request may be repeated without
+        asking, and ours only as long as all that was sent of it is at hand. One that may only have
+        taken too long is not: it would take as long again.
         """
         connection, self._connection = self._connection, None
-        if (
-            isinstance(failure, UpstreamClosed)
-            and self._repeatable
-            and not self._unsent
-            and connection is not None
-            and connection.reused
-            and (self._answer is None or not self._answer.started)
-        ):
-            self._open_with(self._pool.replace())
-            return
+        if connection is not None and (self._answer is None or not self._answer.started):
+            closed = isinstance(failure, UpstreamClosed)
+            if isinstance(failure, UpstreamTimeout) or (closed and not connection.reused):
+                self._pool.missed(connection)
+            if closed and self._may_repeat(connection):
+                self._repeatable = False
+                self._open_with(self._pool.replace(connection))
+                return
         self._fail(failure)
+
+    def _may_repeat(self, connection: Pooled) -> bool:
+        return self._repeatable and not self._unsent and (connection.reused or self._pool.several)
 
     def full(self) -> None:
         """The upstream takes the body more slowly than it comes."""
@@ -237,10 +247,10 @@ class Exchange:
 
     # Steps
 
-    def _open_with(self, coming: Coroutine[None, None, Connection]) -> None:
+    def _open_with(self, coming: Coroutine[None, None, Pooled]) -> None:
         self._task = asyncio.ensure_future(self._open(coming))
 
-    async def _open(self, coming: Coroutine[None, None, Connection]) -> None:
+    async def _open(self, coming: Coroutine[None, None, Pooled]) -> None:
         try:
             connection = await coming
         except ExchangeFailed as failure:
@@ -259,11 +269,15 @@ class Exchange:
         self._send_on(connection)
         self.drained()
 
-    def _send_on(self, connection: Connection) -> None:
+    def _send_on(self, connection: Pooled) -> None:
         answer = self._answer = Answer(to_head=self._request.to_head, upgrade=self._request.upgrade)
         self._connection = connection
+        opening = self._opening
+        if connection.place.host_line:
+            # The second line of the head, in which nothing else can look like it.
+            opening = opening.replace(self._pool.host_line, connection.place.host_line, 1)
         try:
-            connection.begin(self._opening, answer, self)
+            connection.begin(opening, answer, self)
         except ExchangeFailed as failure:
             self.failed(failure)
             return
@@ -290,6 +304,7 @@ class Exchange:
         self.answered = True
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._pool.answered(connection)
             self._client.switch(answer, connection)
 
     def _fail(self, failure: ExchangeFailed) -> None:

@@ -3,20 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from scopegate.proxy.balancing import GOOD, Standing, order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # What people write who want HTTP/2 or gRPC of us.
 _OTHER_PROTOCOLS = {"grpc", "grpcs", "h2", "h2c", "h2s", "http2", "https2"}
 _ATTEMPT = 1.0  # seconds for an address, while its name has another one
 _LONGEST_LABEL = 63  # RFC 1035 section 2.3.4
+# What getaddrinfo says of one address: family, type, protocol, canonical name and where to connect.
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 FORMS = "http://host[:port], https://host[:port] or unix:/path/to.sock"
+
+
+class Addresses:
+    """What is remembered of the addresses that a name has had."""
+
+    __slots__ = ("_standings", "_turn")
+
+    def __init__(self) -> None:
+        self._standings: dict[tuple[Any, ...], Standing] = {}
+        self._turn = 0
+
+    def in_order(self, found: Sequence[AddressInfo], now: float) -> list[AddressInfo]:
+        """The addresses in the order in which to try them; those that are no longer among them are forgotten.
+
+        Those of the family that the system puts first take turns; one that has failed comes last.
+        """
+        remembered = self._standings
+        self._standings = {at: remembered[at] for *_, at in found if at in remembered}
+        self._turn += 1
+        preferred = found[0][0]
+        numbers = order(
+            [(self._standings.get(at, GOOD), int(family != preferred)) for family, _, _, _, at in found],
+            now,
+            self._turn - 1,
+        )
+        return [found[number] for number in numbers]
+
+    def chosen(self, address: tuple[Any, ...], now: float) -> None:
+        """Note that `address` is about to be tried."""
+        if address in self._standings:
+            self._standings[address] = self._standings[address].chosen(now)
+
+    def reached(self, address: tuple[Any, ...]) -> None:
+        """Note that `address` could be connected to."""
+        self._standings.pop(address, None)
+
+    def unreachable(self, address: tuple[Any, ...], now: float) -> None:
+        """Note that `address` could not be connected to."""
+        self._standings[address] = self._standings.get(address, GOOD).unreachable(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +87,11 @@ class Origin:
             return True
         return False
 
-    async def connect(self, protocol: asyncio.Protocol) -> None:
+    async def connect(self, protocol: asyncio.Protocol, addresses: Addresses | None = None) -> None:
         """Connect `protocol`; raises `OSError` (a failure of TLS is `ssl.SSLError`, a kind of it).
 
-        A name is resolved each time, and each of its addresses is tried.
+        A name is resolved each time, and each of its addresses is tried; `addresses` remembers how
+        they have done.
         """
         loop = asyncio.get_running_loop()
         server_hostname = self.host if self.tls else None
@@ -54,7 +100,7 @@ class Origin:
         elif self.is_named:
             # Not create_connection(host): it would spend all of the time on the first address that
             # drops what it is sent.
-            connected = await _connect_to_any(loop, self.host, self.port)
+            connected = await _connect_to_any(loop, self.host, self.port, addresses or Addresses())
             # Whatever comes of it, the loop closes the socket.
             await loop.create_connection(
                 lambda: protocol, sock=connected, ssl=self.tls, server_hostname=server_hostname
@@ -65,15 +111,25 @@ class Origin:
             )
 
 
-async def _connect_to_any(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+async def _connect_to_any(
+    loop: asyncio.AbstractEventLoop, host: str, port: int, addresses: Addresses
+) -> socket.socket:
     """A socket that is connected to the first address of `host` that answers."""
-    *others, last = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for family, kind, protocol, _, address in others:
-        with contextlib.suppress(OSError):  # TimeoutError is one
-            async with asyncio.timeout(_ATTEMPT):
-                return await _connect_to(loop, socket.socket(family, kind, protocol), address)
-    family, kind, protocol, _, address = last
-    return await _connect_to(loop, socket.socket(family, kind, protocol), address)
+    found: Sequence[AddressInfo] = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    left = addresses.in_order(found, loop.time())
+    while True:
+        family, kind, protocol, _, address = left.pop(0)
+        addresses.chosen(address, loop.time())
+        try:
+            async with asyncio.timeout(_ATTEMPT if left else None):
+                connected = await _connect_to(loop, socket.socket(family, kind, protocol), address)
+        except OSError:  # TimeoutError is one
+            addresses.unreachable(address, loop.time())
+            if not left:
+                raise
+        else:
+            addresses.reached(address)
+            return connected
 
 
 async def _connect_to(

@@ -78,11 +78,13 @@ _Row = tuple[str, str, Route[T]]
 class Routes(Generic[T]):
     """All routes of a gateway, the most specific first.
 
+    ``only`` is the one that gets every request as it is, if there is no other.
+
     Raises:
         ConfigurationError: there is no route, or two match the same requests.
     """
 
-    __slots__ = ("_anywhere", "_by_host", "_only", "routes")
+    __slots__ = ("_anywhere", "_by_host", "only", "routes")
 
     def __init__(self, routes: Iterable[Route[T]]) -> None:
         self.routes = tuple(sorted(routes, key=_rank))
@@ -90,12 +92,12 @@ class Routes(Generic[T]):
         self._anywhere = self._rows(None)
         self._by_host = {host: self._rows(host) for host in map(_host, self.routes) if host is not None}
         only = self.routes[0]
-        self._only = only if only.host is None and not only.prefix else None
+        self.only = only if only.host is None and not only.prefix else None
 
     def choose(self, host: str | None, path: str) -> tuple[Route[T], str] | None:
         """The route of a canonical request and the path to forward; None if none matches."""
-        if self._only is not None:
-            return self._only, path
+        if self.only is not None:
+            return self.only, path
         for prefix, below, route in self._candidates(host):
             if path.startswith(below) or path == prefix:
                 return route, route.forwarded(path)

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from scopegate.proxy.pool import Pool
+from scopegate.proxy.routes import Route, Routes
 
 if TYPE_CHECKING:
     from scopegate.proxy.routes import UpstreamConfig
@@ -16,7 +17,8 @@ IDLE_EXPIRY = 30.0  # seconds
 class Upstream:
     """Touches neither the network nor an event loop before `pool` is asked for.
 
-    A connection that nobody needs is closed after `idle_expiry` seconds.
+    A connection that nobody needs is closed after `idle_expiry` seconds. ``opened`` is what `pool`
+    has given last.
     """
 
     def __init__(self, config: UpstreamConfig, *, idle_expiry: float = IDLE_EXPIRY) -> None:
@@ -26,15 +28,18 @@ class Upstream:
         self.timeouts = config.timeouts
         self._config = config
         self._idle_expiry = idle_expiry
-        self._pool: Pool | None = None
+        self.opened: Pool | None = None
 
     def pool(self) -> Pool:
         """The connections of the running loop."""
-        pool = self._pool
+        pool = self.opened
         if pool is None or pool.loop is not asyncio.get_running_loop():
-            pool = self._pool = Pool(
-                self._config.origins[0],
+            first, *others = self._config.origins
+            pool = self.opened = Pool(
+                first,
                 self._config.timeouts,
+                others=others,
+                own_host=not self._config.preserve_host,
                 max_connections=self._config.max_connections,
                 idle_expiry=self._idle_expiry,
             )
@@ -45,6 +50,14 @@ class Upstream:
 
         A later request opens new ones.
         """
-        pool, self._pool = self._pool, None
+        pool, self.opened = self.opened, None
         if pool is not None and pool.loop is asyncio.get_running_loop():
             await pool.aclose()
+
+
+def upstreams(routes: Routes[UpstreamConfig]) -> Routes[Upstream]:
+    """The same routes, to upstreams that can be called."""
+    return Routes(
+        Route(route.name, Upstream(route.target), route.host, route.prefix, route.strip)
+        for route in routes.routes
+    )

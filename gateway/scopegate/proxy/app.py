@@ -19,6 +19,7 @@ from scopegate.proxy.failures import (
     ExchangeFailed,
     RawPathMissing,
     RequestNotForwardable,
+    UpstreamTimeout,
     UpstreamUnreachable,
 )
 from scopegate.proxy.origin import parse_origin
@@ -232,7 +233,11 @@ async def _relay_to(upstream: Upstream, scope: Scope, receive: Receive, send: Se
             pool.unreachable(place)
             if not places:
                 raise
+        except UpstreamTimeout:
+            pool.missed(place)
+            raise
         else:
+            pool.answered(place)
             return
 
 

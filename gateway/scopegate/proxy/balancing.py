@@ -58,12 +58,14 @@ class Standing(NamedTuple):
 GOOD = Standing()
 
 
-def order(places: Sequence[tuple[Standing, int]], now: float, turn: int) -> list[int]:
+Load = tuple[Standing, int]  # with the number of exchanges under way
+
+
+def order(places: Sequence[Load], now: float, turn: int) -> list[int]:
     """The places, by their numbers, in the order in which to try them.
 
-    Each is given with how busy it is. Those that are left out come last, so they are used only when
-    nothing else is left. Of the others the least busy comes first, and of equals the one whose
-    `turn` it is.
+    Those that are left out come last, so they are used only when nothing else is left. Of the others
+    the least busy comes first, and of equals the one whose `turn` it is.
     """
     count = len(places)
 
@@ -72,3 +74,20 @@ def order(places: Sequence[tuple[Standing, int]], now: float, turn: int) -> list
         return now < standing.until, busy, (number - turn) % count
 
     return sorted(range(count), key=rank)
+
+
+def first(places: Sequence[Load], now: float, turn: int) -> int:
+    """The first of the `order`, for less: this is asked for each request."""
+    count = len(places)
+    best = number = turn % count
+    least = -1
+    for _ in range(count):
+        standing, busy = places[number]
+        if standing.until <= now and (busy < least or least < 0):
+            if not busy:
+                return number
+            best, least = number, busy
+        number += 1
+        if number == count:
+            number = 0
+    return best if least >= 0 else order(places, now, turn)[0]

@@ -192,7 +192,7 @@ class Exchange:
     def _pass_on(self, answer: Answer) -> None:
         client = self._client
         if not self.answered and self._connection is not None:
-            self._pool.answered(self._connection)
+            self._pool.answered(self._connection.place)
         while not self._over:
             piece = answer.take()
             last = answer.complete and not answer.queued
@@ -221,7 +221,7 @@ class Exchange:
         if connection is not None and (self._answer is None or not self._answer.started):
             closed = isinstance(failure, UpstreamClosed)
             if isinstance(failure, UpstreamTimeout) or (closed and not connection.reused):
-                self._pool.missed(connection)
+                self._pool.missed(connection.place)
             if closed and self._may_repeat(connection):
                 self._repeatable = False
                 self._open_with(self._pool.replace(connection))
@@ -304,7 +304,7 @@ class Exchange:
         self.answered = True
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._pool.answered(connection)
+            self._pool.answered(connection.place)
             self._client.switch(answer, connection)
 
     def _fail(self, failure: ExchangeFailed) -> None:

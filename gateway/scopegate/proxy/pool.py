@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from scopegate.proxy.balancing import GOOD, order
+from scopegate.proxy.balancing import GOOD, first, order
 from scopegate.proxy.connection import Connection
 from scopegate.proxy.failures import UpstreamBusy, UpstreamTimeout, UpstreamUnreachable
 from scopegate.proxy.origin import Addresses
@@ -15,7 +15,7 @@ from scopegate.proxy.origin import Addresses
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scopegate.proxy.balancing import Standing
+    from scopegate.proxy.balancing import Load, Standing
     from scopegate.proxy.origin import Origin
     from scopegate.proxy.timeouts import Timeouts
 
@@ -98,7 +98,7 @@ class Pool:
             Place(origin),
             *(Place(other, _host_line(other) if own_host else b"") for other in others),
         ]
-        self._only = None if others else self._places[0]
+        self._idle = None if others else self._places[0].idle
         self._turn = 0
         self._timeouts = timeouts
         self._max_connections = max_connections
@@ -115,10 +115,9 @@ class Pool:
 
     def take(self) -> Pooled | None:
         """An idle connection to the origin whose turn it is, if there is one."""
-        place = self._only
-        if place is None:
+        idle = self._idle
+        if idle is None:
             return self._take_in_turn()
-        idle = place.idle
         while idle:
             connection = idle.pop()
             if connection.failure is None:
@@ -158,38 +157,36 @@ class Pool:
         """End the exchange on `connection`, and keep it for the next if it is fit for one."""
         if not connection.finish():
             return
-        if self._closed or (self._only is None and self._waiters and self._is_lopsided(connection.place)):
+        if self._closed or (self.several and self._waiters and self._is_lopsided(connection.place)):
             connection.close()
             return
         self._pass_on(connection)
 
-    def answered(self, connection: Pooled) -> None:
+    def in_order(self) -> list[Place]:
+        """The origins in the order in which to try them."""
+        places = self._places
+        if not self.several:
+            return places.copy()
+        return [places[number] for number in order(self._loads(), self.loop.time(), self._turn)]
+
+    # What becomes of exchanges; a WebSocket that has a connection of its own is judged here too
+
+    def chosen(self, place: Place) -> None:
+        """Note that `place` gets the next exchange."""
+        if self.several:
+            self._turn += 1
+            if place.standing.pause:
+                place.standing = place.standing.chosen(self.loop.time())
+
+    def answered(self, place: Place) -> None:
         """Note that an exchange got an answer."""
-        place = connection.place
         if place.standing is not GOOD:
             self._judge(place, GOOD)
 
-    def missed(self, connection: Pooled) -> None:
+    def missed(self, place: Place) -> None:
         """Note that an exchange got not one byte of an answer."""
         if self.several:
-            place = connection.place
             self._judge(place, place.standing.missed(self.loop.time()))
-
-    # For a WebSocket that has a connection of its own
-
-    def in_order(self) -> list[Place]:
-        """The origins in the order in which to try them."""
-        return [self._only] if self._only else self._order(self.loop.time())
-
-    def chosen(self, place: Place) -> None:
-        """Note that `place` is about to be tried."""
-        if self.several:
-            self._turn += 1
-            place.standing = place.standing.chosen(self.loop.time())
-
-    def reached(self, place: Place) -> None:
-        """Note that `place` has answered."""
-        self._judge(place, GOOD)
 
     def unreachable(self, place: Place) -> None:
         """Note that no connection to `place` could be made."""
@@ -210,13 +207,11 @@ class Pool:
 
     # Which origin
 
-    def _order(self, now: float) -> list[Place]:
-        places = self._places
-        numbers = order([(place.standing, place.open - len(place.idle)) for place in places], now, self._turn)
-        return [places[number] for number in numbers]
+    def _loads(self) -> list[Load]:
+        return [(place.standing, place.open - len(place.idle)) for place in self._places]
 
     def _take_in_turn(self) -> Pooled | None:
-        place = self._order(self.loop.time())[0]
+        place = self._places[first(self._loads(), self.loop.time(), self._turn)]
         connection = place.take()
         if connection is not None:
             self.chosen(place)
@@ -228,9 +223,9 @@ class Pool:
         If that one has too few connections, room is made for one instead.
         """
         now = self.loop.time()
-        first, *others = self.in_order()
+        wanted, *others = self.in_order()
         for place in others:
-            if place.idle and _may_move(place, first, now):
+            if place.idle and _may_move(place, wanted, now):
                 oldest = place.idle[0]
                 oldest.close()
                 self._forget(oldest)

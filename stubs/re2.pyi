@@ -7,6 +7,7 @@ class Options:
     never_capture: bool
 
 class Set:
+    _set: Set  # the binding itself; its Match takes bytes only
     @classmethod
     def FullMatchSet(cls, options: Options | None = ...) -> Set: ...
     def Add(self, pattern: str) -> int: ...

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scopegate.core import keys
 from scopegate.core.catalogue import Catalogue
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, the_key
-from scopegate.core.decision import Decision, Scope, decide, proves_secret
+from scopegate.core.decision import Decision, Scope, decide, decide_in, usable_scope
 from scopegate.core.errors import StoreUnavailable
 from scopegate.core.framing import framing_of
 from scopegate.core.head import HeadSorter
@@ -62,9 +63,8 @@ class Verdict(NamedTuple):
     request: CanonicalRequest | None = None
 
 
-def utc_now() -> datetime:
-    """The wall clock, aware."""
-    return datetime.now(UTC)
+utc_now = partial(datetime.now, UTC)  # the wall clock, aware
+_new = tuple.__new__  # half the price of a named tuple's own constructor
 
 
 class Enforcer:
@@ -110,14 +110,25 @@ class Enforcer:
         if isinstance(asked, Verdict):
             return asked
         request, key, digest = asked
+        principal, catalogue = _NOBODY
         try:
             scope = await access.scope(key)
-            user = _user_to_look_up(scope, digest)
-            entitlement = None if user is None else await access.of_user(key.tenant_tag, user)
+            # Not before the secret is proved: the time that the look-up takes would tell which ids exist.
+            usable = usable_scope(scope, digest, self._clock())
+            if isinstance(usable, Scope) and usable.record.user is not None:
+                principal, catalogue = await access.of_user(key.tenant_tag, usable.record.user)
         except StoreUnavailable as unavailable:
             self._warn(unavailable)
             return Verdict(Decision(Reason.STORE_UNAVAILABLE), request)
-        return self._decide(asked, scope, entitlement)
+        decision = decide(
+            request,
+            digest=digest,
+            scope=scope,
+            principal=principal,
+            catalogue=catalogue,
+            now=self._clock(),
+        )
+        return Verdict(decision, request)
 
     def judge_known(
         self,
@@ -136,53 +147,44 @@ class Enforcer:
         asked = self._read(method, raw_path, query, headers, http_version)
         if isinstance(asked, Verdict):
             return asked
-        _, key, digest = asked
+        request, key, digest = asked
         scope = access.known_scope(key)
         if scope is NOT_KNOWN:
             return None
-        user = _user_to_look_up(scope, digest)
-        if user is None:
-            return self._decide(asked, scope, None)
-        entitlement = access.known_user(key.tenant_tag, user)
-        return None if entitlement is None else self._decide(asked, scope, entitlement)
+        usable = usable_scope(scope, digest, self._clock())
+        if isinstance(usable, Decision):
+            return Verdict(usable, request)
+        user = usable.record.user
+        # As above: nobody is looked up before the secret is proved.
+        entitlement = _NOBODY if user is None else access.known_user(key.tenant_tag, user)
+        if entitlement is None:
+            return None
+        return _new(Verdict, (decide_in(usable, request, *entitlement), request))
 
     def _read(
         self, method: str, raw_path: bytes, query: bytes, headers: Sequence[Field], http_version: str
     ) -> _Asked | Verdict:
         """What is asked, or why that is no question that could be answered in one way."""
         try:
-            head = self._head.sort(headers)
-            framing = framing_of(head.lengths, head.codings, http_version=http_version)
+            size, hosts, candidates, lengths, codings = self._head.sort(headers)
+            framing = framing_of(lengths, codings, http_version=http_version)
             exceeded = self.limits.exceeded(
                 target=len(raw_path) + 1 + len(query) if query else len(raw_path),
                 fields=len(headers),
-                size=head.size,
+                size=size,
                 length=framing.length,
             )
             if exceeded is not None:
                 return Verdict(Decision(exceeded))
-            host = the_host(head.hosts, http_version=http_version)
+            host = the_host(hosts, http_version=http_version)
             request = canonicalize(method, raw_path, query=query, host=host)
-            text = the_key(head.keys)
+            text = the_key(candidates)
         except RequestRefused as refused:
             return Verdict(Decision(refused.reason))
         key = keys.parse(text, prefix=self._key_prefix)
         if key is None:
             return Verdict(Decision(Reason.KEY_MALFORMED), request)
         return request, key, keys.digest(key, pepper=self._pepper)
-
-    def _decide(self, asked: _Asked, scope: Scope | None, entitlement: Entitlement | None) -> Verdict:
-        principal, catalogue = entitlement or _NOBODY
-        request, _, digest = asked
-        decision = decide(
-            request,
-            digest=digest,
-            scope=scope,
-            principal=principal,
-            catalogue=catalogue,
-            now=self._clock(),
-        )
-        return tuple.__new__(Verdict, (decision, request))
 
     def _warn(self, unavailable: StoreUnavailable) -> None:
         unmentioned = self._throttle.due(unavailable.code)
@@ -192,10 +194,3 @@ class Enforcer:
                 unavailable.message,
                 unmentioned,
             )
-
-
-def _user_to_look_up(scope: Scope | None, digest: str) -> str | None:
-    # Not before the secret is proved: the time that the look-up takes would tell which ids exist.
-    if scope is None or scope.record.user is None or not proves_secret(scope.record, digest):
-        return None
-    return scope.record.user

@@ -12,7 +12,8 @@ KEY = b"sg_key"
 
 
 def presented_key(headers: list[tuple[bytes, bytes]], *, key_header: bytes = DEFAULT_KEY_HEADER) -> str:
-    return the_key(HeadSorter(key_header).sort(headers).keys)
+    _, _, candidates, _, _ = HeadSorter(key_header).sort(headers)
+    return the_key(candidates)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.strategies import small_host_patterns, small_hosts, small_path_patterns, small_paths, small_patterns
-from scopegate.core.errors import InvalidInput
+from scopegate.core.errors import InvalidInput, MatchingFailed
 from scopegate.core.paths import readings
 from scopegate.core.wildcard import MAX_PATTERN_LENGTH, MAX_STARS, PatternSet, UrlPattern
 
@@ -287,6 +287,15 @@ def test_a_thousand_patterns_match_at_once() -> None:
     for i in (0, 1, 500, 999):
         assert patterns.matching(f"/api/{i}/a/b/items/c") == [i]
     assert patterns.matching("/api/1000/a/items/c") == []
+
+
+@pytest.mark.parametrize("path", ["/a/b", "/b"])
+def test_no_answer_of_re2_is_no_answer_of_ours(path: str) -> None:
+    patterns = numbered([UrlPattern.parse("/a/*")])
+    assert patterns._by_path is not None
+    patterns._by_path._match = lambda text: []  # as where its memory runs out
+    with pytest.raises(MatchingFailed):
+        patterns.matching(path)
 
 
 def test_patterns_that_do_not_fit_in_memory_are_refused_not_ignored() -> None:

@@ -79,6 +79,12 @@ def decide(
         catalogue: the tenant's endpoint catalogue.
         now: the moment of the call, aware.
     """
+    usable = usable_scope(scope, digest, now)
+    return usable if isinstance(usable, Decision) else decide_in(usable, request, principal, catalogue)
+
+
+def usable_scope(scope: Scope | None, digest: str, now: datetime) -> Scope | Decision:
+    """The first half of `decide`: `scope` itself, if the key is one to use now, or why it is not."""
     if scope is None:
         return Decision(Reason.KEY_UNKNOWN)
     record = scope.record
@@ -88,6 +94,14 @@ def decide(
     current = state(record, now)
     if current is not _ACTIVE:
         return Decision(_REFUSED_STATES[current], record)
+    return scope
+
+
+def decide_in(
+    scope: Scope, request: CanonicalRequest, principal: Principal | None, catalogue: Catalogue
+) -> Decision:
+    """The second half of `decide`: whether a key that is one to use opens this request."""
+    record = scope.record
     rule: int | None = None
     if record.type is _CUSTOM:
         rule = scope.admitting_rule(request)
@@ -126,9 +140,10 @@ def _decide_for_user(
 
 
 def _allowed(record: KeyRecord, rule: int | None) -> Decision:
-    return tuple.__new__(Decision, (_ALLOWED, record, rule, ()))
+    return _new(Decision, (_ALLOWED, record, rule, ()))
 
 
+_new = tuple.__new__  # half the price of a named tuple's own constructor
 # Python 3.11 looks the members of an enumeration up anew each time.
 _ACTIVE = KeyState.ACTIVE
 _CUSTOM = KeyType.CUSTOM

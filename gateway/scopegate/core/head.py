@@ -6,7 +6,7 @@ What each of them has to be like is said where it is judged: `framing`, `request
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from scopegate.core.credentials import AUTHORIZATION, bearer_token
 from scopegate.core.framing import CONTENT_LENGTH, LOOK_ALIKES, TRANSFER_ENCODING
@@ -19,17 +19,7 @@ if TYPE_CHECKING:
     from scopegate.core.headers import Field
 
 
-class Head(NamedTuple):
-    """The values of each field, in their order; ``keys`` are those that could be one.
-
-    ``size`` is that of all names and values together.
-    """
-
-    size: int
-    hosts: list[bytes]
-    keys: list[bytes]
-    lengths: list[bytes]
-    codings: list[bytes]
+Head = tuple[int, list[bytes], list[bytes], list[bytes], list[bytes]]
 
 
 class HeadSorter:
@@ -42,7 +32,11 @@ class HeadSorter:
         self._decisive = LOOK_ALIKES | {key_header, AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING}
 
     def sort(self, headers: Sequence[Field]) -> Head:
-        """The decisive fields among `headers`.
+        """What is decisive in `headers`: the values of each field, in their order.
+
+        Returns:
+            The size of all names and values together, then the values of Host, those that could be
+            the key, and those of Content-Length and Transfer-Encoding.
 
         Raises:
             RequestRefused: a field that some upstream takes for one that frames the body.
@@ -71,4 +65,4 @@ class HeadSorter:
                 codings.append(value)
             else:
                 raise RequestRefused(Reason.FRAMING_MALFORMED)
-        return tuple.__new__(Head, (size, hosts, keys, lengths, codings))
+        return size, hosts, keys, lengths, codings

@@ -178,35 +178,37 @@ class PatternSet(Generic[V]):
 class _Matcher(Generic[V]):
     """One RE2 set, and the value that each of its expressions stands for."""
 
-    __slots__ = ("_always", "_set", "_value_of")
+    __slots__ = ("_always", "_match", "_values")
 
     def __init__(self, expressions: list[tuple[str, V]]) -> None:
         options = re2.Options()
         options.never_capture = True
         options.log_errors = False
         options.max_mem = _SET_MEMORY
-        self._set = re2.Set.FullMatchSet(options)
-        self._value_of = [value for _, value in expressions].__getitem__
+        patterns = re2.Set.FullMatchSet(options)
         for expression, _ in expressions:
-            self._set.Add(expression)
+            patterns.Add(expression)
         # RE2 answers "no match" where its memory runs out while matching. This one always matches,
         # so an answer without it is no answer.
-        self._always = self._set.Add(".*")
+        self._always = patterns.Add(".*")
         try:
-            self._set.Compile()
+            patterns.Compile()
         except re2.error:
             raise InvalidInput(
                 "rules",
                 "The rules are too complex to match in bounded memory.",
                 hint="Use fewer rules, or fewer * in them.",
             ) from None
+        self._match = patterns._set.Match  # noqa: SLF001 -- the wrapper of bytes does nothing but cost time
+        self._values = [value for _, value in expressions]
 
     def values(self, text: str) -> list[V]:
-        found = self._set.Match(text.encode("ascii"))
+        found = self._match(text.encode())
         if not found:
             raise MatchingFailed("The rules could not be matched in bounded memory.")
         found.remove(self._always)
-        return [*map(self._value_of, found)]
+        values = self._values
+        return [values[number] for number in found] if len(found) > 1 else [values[found[0]]] if found else []
 
 
 def _expression(pattern: str, *, star: str) -> str:

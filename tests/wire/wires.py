@@ -17,7 +17,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 DEADLINE = 20.0  # seconds; generous, for a busy machine is not a failure
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 [1-5][0-9]{2} [^\r\n\0]*")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2} [^\r\n\0]*")
 _REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~\x80-\xff]+ HTTP/1\.1")
 
 
@@ -193,7 +193,7 @@ class Wire:
     def chunk(self) -> bytes:
         """The next chunk, empty for the last."""
         size = self.until(b"\r\n")[:-2]
-        assert re.fullmatch(rb"[0-9a-f]{1,8}", size), size
+        assert re.fullmatch(rb"[0-9A-Fa-f]{1,8}", size), size
         data = self.read(int(size, 16))
         assert not data or self.read(2) == b"\r\n"
         return data
@@ -252,33 +252,29 @@ class Upstream:
     def called(self) -> Wire:
         """The connection on which something comes next: one that there is, or a new one."""
         while True:
-            calls = select.select([self._listener, *self._taken], [], [], DEADLINE)[0]
+            visitor, calls = self._calls(DEADLINE)
+            if visitor:
+                return self.accept()
             assert calls, "nothing comes"
             for wire in calls:
-                if wire is self._listener:
-                    return self.accept()
                 if not wire.is_over_now():
                     return wire
                 self._drop(wire)
 
-    @property
-    def newest(self) -> Wire:
-        """The connection that was made last."""
-        return self._taken[-1]
-
     def is_left_alone(self) -> bool:
         """Whether nothing has come that no test has read."""
-        calls = select.select([self._listener, *self._taken], [], [], 0)[0]
-        return all(wire is not self._listener and wire.is_over_now() for wire in calls)
+        visitor, calls = self._calls(0)
+        return not visitor and all(wire.is_over_now() for wire in calls)
 
     def forget(self) -> None:
         """Close all connections, and return when the gateway has closed them too.
 
         So no test finds a connection of another in the gateway's pool.
         """
-        while select.select([self._listener], [], [], 0)[0]:
+        while self._calls(0)[0]:
             self.accept()
         for wire in tuple(self._taken):
+            # One that a test has closed is gone at the gateway as well, or will be.
             with suppress(OSError):
                 wire.sock.shutdown(socket.SHUT_WR)
                 while wire.sock.recv(1 << 20):
@@ -288,6 +284,12 @@ class Upstream:
     def close(self) -> None:
         self.forget()
         self._listener.close()
+
+    def _calls(self, seconds: float) -> tuple[bool, list[Wire]]:
+        """Whether somebody connects, and the connections on which there is something to be read."""
+        self._taken = [wire for wire in self._taken if wire.fileno() >= 0]
+        found = select.select([self._listener.fileno(), *map(Wire.fileno, self._taken)], [], [], seconds)[0]
+        return self._listener.fileno() in found, [wire for wire in self._taken if wire.fileno() in found]
 
     def _drop(self, wire: Wire) -> None:
         self._taken.remove(wire)

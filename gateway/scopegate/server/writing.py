@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 def answer_head(answer: Answer, *, chunked: bool, connection: bytes) -> bytes:
     """The head of the upstream's answer; `connection` is what to say of ours, if anything."""
-    lines = [b": ".join(field) for field in end_to_end(answer.headers)]
+    lines = [status_line(answer.status)]
+    lines += [b": ".join(field) for field in end_to_end(answer.headers)]
     if chunked:
         lines.append(b"transfer-encoding: chunked")
     if connection:
         lines.append(b"connection: " + connection)
-    return b"%b\r\n%b\r\n\r\n" % (status_line(answer.status), b"\r\n".join(lines))
+    lines += (b"", b"")
+    return b"\r\n".join(lines)
 
 
 def interim_head(status: int, headers: list[Field]) -> bytes:

@@ -123,7 +123,7 @@ def _grammar(prefix: str) -> Callable[[str], re.Match[str] | None]:
 
 def _checksum(body: str) -> str:
     crc = zlib.crc32(body.encode("ascii"))
-    return _PAIRS[crc // 62**4] + _PAIRS[crc // 62**2 % 62**2] + _PAIRS[crc % 62**2]
+    return f"{_PAIRS[crc // 62**4]}{_PAIRS[crc // 62**2 % 62**2]}{_PAIRS[crc % 62**2]}"
 
 
 class KeyType(StrEnum):

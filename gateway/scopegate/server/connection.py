@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
 from scopegate.core.reasons import Reason, RequestRefused
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 # How long a client whose request was not read to its end has to read the answer, in seconds.
 _LINGER = 2.0
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent yet is dropped, and the end is a reset
 
 
 class Handler(Protocol):
@@ -90,6 +94,7 @@ class ClientConnection(asyncio.Protocol):
         "_task",
         "_trailers",
         "_transport",
+        "_until_close",
         "_waits",
         "address",
         "request_id",
@@ -108,6 +113,7 @@ class ClientConnection(asyncio.Protocol):
         self._serving = False
         self._status = 0  # of the answer whose head is out, or 0
         self._chunked = False
+        self._until_close = False  # only the end of the connection ends the answer
         self._trailers = False
         self._keep_alive = False
         self._full = False  # the client takes nothing more for now
@@ -184,6 +190,7 @@ class ClientConnection(asyncio.Protocol):
                 self._chunked = True
             else:
                 self._keep_alive = False
+                self._until_close = True
         if not self._keep_alive:
             connection = b"close"
         else:
@@ -251,7 +258,10 @@ class ClientConnection(asyncio.Protocol):
         """Look after a client that is slow or silent: called about once a second."""
         silent = now - self._since
         if self._closing:
-            if silent > (self._host.idle_timeout if self._transport.get_write_buffer_size() else _LINGER):
+            if self._transport.get_write_buffer_size():
+                if silent > self._host.idle_timeout:
+                    self.abort()
+            elif silent > _LINGER:
                 self._transport.abort()
         elif self._current is not None:
             self._since = now
@@ -266,6 +276,10 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the client off."""
         self._closing = True
+        if self._until_close:  # an orderly end would make half an answer a whole one
+            connected = self._transport.get_extra_info("socket")
+            with suppress(OSError):  # it is closed already
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     # What the transport calls

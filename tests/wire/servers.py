@@ -22,8 +22,8 @@ MAX_TARGET = 1_024
 MAX_HEAD = 4_096
 MAX_FIELDS = 32
 MAX_BODY = 32 << 20
-HEAD_TIMEOUT = 1.0
-IDLE_TIMEOUT = 1.5
+HEAD_TIMEOUT = 0.4
+IDLE_TIMEOUT = 0.9
 
 # The key is the same in each run, so it can stand in tables of exact bytes.
 KEY = keys.mint("000", lambda _alphabet: "w").text.encode()

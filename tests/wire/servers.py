@@ -36,12 +36,14 @@ gateway = create_gateway(load())
 """
 _OWN = (*SCOPEGATE, "serve")
 _MODULE = (sys.executable, "-m")
+# Left alone, uvicorn believes what clients of this machine say of whom they forward for.
+_UVICORN = (*_MODULE, "uvicorn", "--no-proxy-headers")
 _COMMANDS = {
     "own": _OWN,
     "own-impatient": _OWN,
     "granian": (*_MODULE, "granian", "--interface", "asgi", "--http", "1", "wired:gateway", "--port"),
-    "uvicorn": (*_MODULE, "uvicorn", "--http", "httptools", "wired:gateway", "--port"),
-    "uvicorn-h11": (*_MODULE, "uvicorn", "--http", "h11", "--loop", "asyncio", "wired:gateway", "--port"),
+    "uvicorn": (*_UVICORN, "--http", "httptools", "wired:gateway", "--port"),
+    "uvicorn-h11": (*_UVICORN, "--http", "h11", "--loop", "asyncio", "wired:gateway", "--port"),
 }
 _LIMITS = {
     "SCOPEGATE_MAX_TARGET": str(MAX_TARGET),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scopegate.core.framing import Body
 from scopegate.proxy.failures import RawPathMissing, RequestNotForwardable
-from scopegate.proxy.request import outgoing, received_by_asgi
+from scopegate.proxy.request import outgoing_of_scope
 
 if TYPE_CHECKING:
     from scopegate.proxy.request import Outgoing
@@ -38,7 +38,7 @@ def forward(
         "client": ("192.0.2.7", 4711),
         **scope,
     }
-    return outgoing(received_by_asgi(full), b"up:81", preserve_host=preserve_host)
+    return outgoing_of_scope(full, b"up:81", preserve_host=preserve_host)
 
 
 def lines(*fields: tuple[bytes, bytes], **scope: Any) -> list[bytes]:

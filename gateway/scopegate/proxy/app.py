@@ -23,7 +23,7 @@ from scopegate.proxy.failures import (
     UpstreamUnreachable,
 )
 from scopegate.proxy.origin import parse_origin
-from scopegate.proxy.request import outgoing, received_by_asgi
+from scopegate.proxy.request import outgoing_of_scope
 from scopegate.proxy.routes import Route, Routes, UpstreamConfig
 from scopegate.proxy.timeouts import Timeouts
 from scopegate.proxy.upstream import Upstream
@@ -85,9 +85,7 @@ class RoutedProxy:
                 await send_problem(send, NO_UPSTREAM, request_id(scope))
                 return
             upstream, scope = chosen
-            request = outgoing(
-                received_by_asgi(scope), upstream.authority, preserve_host=upstream.preserve_host
-            )
+            request = outgoing_of_scope(scope, upstream.authority, preserve_host=upstream.preserve_host)
             client = AsgiClient(
                 request, receive, send, pool=upstream.pool(), idle_timeout=upstream.timeouts.idle
             )

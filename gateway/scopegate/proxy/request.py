@@ -13,7 +13,7 @@ from scopegate.core.reasons import RequestRefused
 from scopegate.proxy.failures import RawPathMissing, RequestNotForwardable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from scopegate.asgi import Scope
     from scopegate.core.headers import Field
@@ -60,25 +60,19 @@ _OURS = frozenset(
 _NOBODY = TrustedProxies()
 
 
-class Admitted(NamedTuple):
-    """A request that may be forwarded, whatever server received it.
+class Fields(NamedTuple):
+    """What the fields of a request come to on their way to the upstream.
 
-    ``fields`` are those that reach the upstream, but for the ones that the proxy writes. ``host`` is
-    the client's, or empty. ``forwarded`` says for whom the request is made. ``expects_continue``: the
-    client waits for an interim answer before it sends the body. ``upgrade``: it is the opening
-    handshake of a WebSocket. ``takes_trailers``: the client will not ignore trailers.
+    It is the same for every request with the same fields. ``lines`` are those that are sent, but for
+    Host, each with its end. ``host`` is the client's, or empty. ``length`` is -1 where it is not
+    stated. ``upgrade``: the request is the opening handshake of a WebSocket.
     """
 
-    method: str
-    path: bytes
-    query: bytes
-    fields: list[Field]
+    lines: bytes
     host: bytes
-    framing: Framing
-    forwarded: Sequence[Field] = ()
-    expects_continue: bool = False
+    body: Body
+    length: int
     upgrade: bool = False
-    takes_trailers: bool = False
 
 
 class Outgoing(NamedTuple):
@@ -101,56 +95,95 @@ def crossing(received: Sequence[Field], *, credentials: frozenset[bytes]) -> lis
     return passing(received, _crossing_without(credentials))
 
 
-def received_by_asgi(scope: Scope) -> Admitted:
-    """The request in an ASGI scope, whose server answers an ``Expect`` itself.
+def lines(fields: Iterable[Field]) -> bytes:
+    """`fields` as they are sent; raises `RequestNotForwardable` if one would be more than a line."""
+    rendered = [b"%b: %b\r\n" % field for field in fields]
+    block = b"".join(rendered)
+    # Every line end is one that was put there on purpose.
+    if block.count(b"\r") != len(rendered) or block.count(b"\n") != len(rendered) or b"\0" in block:
+        raise RequestNotForwardable
+    return block
+
+
+def fields_of(
+    crossing: Iterable[Field],
+    *,
+    host: bytes,
+    framing: Framing,
+    forwarded: Iterable[Field],
+    expects_continue: bool = False,
+    upgrade: bool = False,
+    takes_trailers: bool = False,
+) -> Fields:
+    """What goes upstream of a request's fields; raises `RequestNotForwardable`.
+
+    Args:
+        crossing: the fields that cross the gateway as they are.
+        host: the client's Host, or empty.
+        framing: how the body is delimited.
+        forwarded: for whom the request is made.
+        expects_continue: whether the client waits for an interim answer before it sends the body.
+        upgrade: whether it asks for a WebSocket.
+        takes_trailers: whether it will not ignore trailers.
+    """
+    ours: list[Field] = []
+    body, length = framing
+    if length >= 0:
+        ours.append((b"content-length", b"%d" % length))
+    elif body is Body.CHUNKED:
+        ours.append((b"transfer-encoding", b"chunked"))
+    if expects_continue:
+        ours.append((b"expect", b"100-continue"))
+    if upgrade:
+        ours += [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
+    elif takes_trailers:
+        ours += [(b"te", b"trailers"), (b"connection", b"te")]
+    return Fields(lines([*crossing, *forwarded, *ours]), host, body, length, upgrade)
+
+
+def fields_of_scope(scope: Scope) -> Fields:
+    """What goes upstream of an ASGI scope's fields, whose server answers an ``Expect`` itself.
 
     What the client may claim, the middleware has seen to.
     """
-    path: bytes | None = scope.get("raw_path")
-    if not path:
-        raise RawPathMissing
     headers = scope["headers"]
     try:
         framing = body_framing(headers, http_version=scope["http_version"])
     except RequestRefused:
         raise RequestNotForwardable from None
-    return Admitted(
-        scope["method"],
-        path,
-        scope.get("query_string", b""),
-        passing(headers, _CROSSING),
-        _host(headers),
-        framing,
-        _forwarded(scope),
+    return fields_of(
+        passing(headers, _CROSSING), host=_host(headers), framing=framing, forwarded=_forwarded(scope)
     )
 
 
-def outgoing(request: Admitted, authority: bytes, *, preserve_host: bool) -> Outgoing:
-    """The request for the upstream at `authority`; raises `RequestNotForwardable`.
+def outgoing_of_scope(scope: Scope, authority: bytes, *, preserve_host: bool) -> Outgoing:
+    """The request in an ASGI scope for the upstream at `authority`; raises an `ExchangeFailed`."""
+    path: bytes | None = scope.get("raw_path")
+    if not path:
+        raise RawPathMissing
+    target = target_of(scope["method"], path, scope.get("query_string", b""))
+    fields = fields_of_scope(scope)
+    return outgoing(scope["method"], target, fields, (preserve_host and fields.host) or authority)
 
-    Method, path, query and field values pass byte for byte or not at all.
+
+def outgoing(method: str, target: bytes, fields: Fields, host: bytes, *, identity: bytes = b"") -> Outgoing:
+    """The request as it is sent; raises `RequestNotForwardable`.
+
+    Args:
+        method: as the client sent it.
+        target: what `target_of` made of path and query.
+        fields: what goes upstream of the client's.
+        host: what the upstream is told to be.
+        identity: lines about who calls.
     """
-    method = request.method
-    body, length = request.framing
-    lines = [b": ".join(field) for field in request.fields]
-    lines += [b": ".join(field) for field in request.forwarded]
-    if length >= 0:
-        lines.append(b"content-length: %d" % length)
-    elif body is Body.CHUNKED:
-        lines.append(b"transfer-encoding: chunked")
-    if request.expects_continue:
-        lines.append(b"expect: 100-continue")
-    if request.upgrade:
-        lines += (b"upgrade: websocket", b"connection: Upgrade")
-    elif request.takes_trailers:
-        lines += (b"te: trailers", b"connection: te")
-    head = _head(
+    head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bvia: 1.1 scopegate\r\n" % (
         _method(method),
-        _target(method, request.path, request.query),
-        (preserve_host and request.host) or authority,
-        lines,
+        target,
+        host,
+        fields.lines,
+        identity,
     )
-    return Outgoing(head, body, length, method == "HEAD", method in _IDEMPOTENT, request.upgrade)
+    return Outgoing(head, fields.body, fields.length, method == "HEAD", method in _IDEMPOTENT, fields.upgrade)
 
 
 def handshake(scope: Scope, authority: bytes, *, preserve_host: bool, key: bytes) -> bytes:
@@ -160,23 +193,24 @@ def handshake(scope: Scope, authority: bytes, *, preserve_host: bool, key: bytes
     the two handshakes have keys of their own, and no extension spans both connections.
     """
     headers = scope["headers"]
-    lines = [b": ".join(field) for field in passing(headers, _CROSSING) if not is_websocket_field(field[0])]
-    lines += [b": ".join(field) for field in _forwarded(scope)]
-    lines += [
-        b"upgrade: websocket",
-        b"connection: Upgrade",
-        b"sec-websocket-version: 13",
-        b"sec-websocket-key: " + key,
+    fields = [field for field in passing(headers, _CROSSING) if not is_websocket_field(field[0])]
+    fields += _forwarded(scope)
+    fields += [
+        (b"upgrade", b"websocket"),
+        (b"connection", b"Upgrade"),
+        (b"sec-websocket-version", b"13"),
+        (b"sec-websocket-key", key),
     ]
     offered = [_token(subprotocol) for subprotocol in scope.get("subprotocols", ())]
     if offered:
-        lines.append(b"sec-websocket-protocol: " + b", ".join(offered))
+        fields.append((b"sec-websocket-protocol", b", ".join(offered)))
     path: bytes | None = scope.get("raw_path")
     if not path:
         raise RawPathMissing
-    target = _target("GET", path, scope.get("query_string", b""))
-    head = _head(b"GET", target, (preserve_host and _host(headers)) or authority, lines)
-    return head + b"\r\n"
+    target = target_of("GET", path, scope.get("query_string", b""))
+    host = (preserve_host and _host(headers)) or authority
+    sent = Fields(lines(fields), host, Body.NONE, -1)
+    return outgoing("GET", target, sent, host).head + b"\r\n"
 
 
 def is_websocket_field(name: bytes) -> bool:
@@ -211,21 +245,6 @@ def _forwarded(scope: Scope) -> Sequence[Field]:
     )
 
 
-def _head(method: bytes, target: bytes, host: bytes, lines: list[bytes]) -> bytes:
-    """The head without its last, empty line."""
-    head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\nvia: 1.1 scopegate\r\n" % (
-        method,
-        target,
-        host,
-        b"\r\n".join(lines),
-    )
-    # Every line end in the head is one that was put there on purpose.
-    line_ends = len(lines) + 3
-    if head.count(b"\r") != line_ends or head.count(b"\n") != line_ends or b"\0" in head:
-        raise RequestNotForwardable
-    return head
-
-
 @lru_cache(maxsize=64)
 def _method(method: str) -> bytes:
     return _token(method)
@@ -238,7 +257,8 @@ def _token(text: str) -> bytes:
     return name
 
 
-def _target(method: str, path: bytes, query: bytes) -> bytes:
+def target_of(method: str, path: bytes, query: bytes) -> bytes:
+    """The request target, byte for byte; raises `RequestNotForwardable`."""
     if not path.startswith(b"/") and not (path == b"*" and method == "OPTIONS"):
         raise RequestNotForwardable
     if path.translate(None, _PATH_BYTES) or query.translate(None, _QUERY_BYTES):

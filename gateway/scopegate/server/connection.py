@@ -176,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
     def interim(self, status: int, headers: list[Field]) -> None:
         """Pass an interim answer on; clients of HTTP/1.0 would not understand it."""
         request = self._current
-        if request is not None and request.http_version == "1.1":
+        if request is not None and request.head.http_version == "1.1":
             self._transport.write(interim_head(status, headers))
 
     def respond(self, answer: Answer, piece: bytes, *, last: bool) -> None:
@@ -186,7 +186,7 @@ class ClientConnection(asyncio.Protocol):
         self._chunked = False
         self._keep_alive = self._stays_open() and (request.complete or not last)
         if answer.unmeasured and not answer.bodiless:
-            if request.http_version == "1.1":
+            if request.head.http_version == "1.1":
                 self._chunked = True
             else:
                 self._keep_alive = False
@@ -194,7 +194,7 @@ class ClientConnection(asyncio.Protocol):
         if not self._keep_alive:
             connection = b"close"
         else:
-            connection = b"" if request.http_version == "1.1" else b"keep-alive"
+            connection = b"" if request.head.http_version == "1.1" else b"keep-alive"
         head = answer_head(answer, chunked=self._chunked, connection=connection)
         if self._chunked:
             piece = chunk(piece, last=last, trailers=answer.trailers if self._trailers else ())
@@ -214,7 +214,7 @@ class ClientConnection(asyncio.Protocol):
     def switch(self, answer: Answer, connection: Connection) -> None:
         """Join the client and the upstream."""
         request = cast("Received", self._current)
-        if not accepts(answer.headers, request.headers):
+        if not accepts(answer.headers, request.head.headers):
             connection.close()
             self.fail(UpstreamProtocolError())
             return

@@ -16,18 +16,19 @@ from scopegate.core.target import split_target
 from scopegate.enforcer import Verdict
 from scopegate.problems import refusal
 from scopegate.proxy.failures import NO_UPSTREAM, ExchangeFailed, RequestNotForwardable
-from scopegate.proxy.request import Admitted, crossing, outgoing
+from scopegate.proxy.request import crossing, fields_of, lines, outgoing, target_of
 from scopegate.requestid import new_request_id
 
 if TYPE_CHECKING:
     from scopegate.core.headers import Field
+    from scopegate.core.keys import KeyRecord
     from scopegate.enforcer import Enforcer
     from scopegate.metrics import WorkerMetrics
-    from scopegate.proxy.request import Outgoing
+    from scopegate.proxy.request import Fields
     from scopegate.proxy.routes import Routes
     from scopegate.proxy.upstream import Upstream
     from scopegate.server.connection import ClientConnection
-    from scopegate.server.reading import Received
+    from scopegate.server.reading import Head, Received
     from scopegate.session import StoreSession
 
 log = logging.getLogger("scopegate")
@@ -65,18 +66,18 @@ class Gateway:
     def serve(self, request: Received, client: ClientConnection) -> None:
         """Have `client` forward `request`, refuse it, or wait until Redis was asked."""
         client.request_id = (
-            accepted_request_id(request.headers, client.address, self._trusted) or new_request_id()
+            accepted_request_id(request.head.headers, client.address, self._trusted) or new_request_id()
         )
         try:
             started = time.perf_counter() if self._metrics.timing else 0.0
-            path, query = split_target(request.target, request.headers)
+            path, query = split_target(request.target, request.head.headers)
             verdict = self._enforcer.judge_known(
                 self._session.access,
                 request.method,
                 path,
                 query=query,
-                headers=request.headers,
-                http_version=request.http_version,
+                headers=request.head.headers,
+                http_version=request.head.http_version,
             )
             if verdict is None:
                 client.await_verdict(self._serve_later(request, client, path, query))
@@ -99,8 +100,8 @@ class Gateway:
                 request.method,
                 path,
                 query=query,
-                headers=request.headers,
-                http_version=request.http_version,
+                headers=request.head.headers,
+                http_version=request.head.http_version,
             )
         except Exception:
             log.exception("refused, for the decision failed")
@@ -123,29 +124,23 @@ class Gateway:
                 return
             route, path = chosen
             upstream = route.target
-            received = request.headers
-            host = b"" if canonical.host is None else canonical.host.encode("ascii")
-            takes_trailers, expects_continue = _wishes(received)
-            fields = crossing(
-                received, credentials=credential_fields(received, key_header=self._enforcer.key_header)
-            )
-            fields += identity_fields(record, client.request_id)
-            admitted = Admitted(
+            note = request.head.note
+            if not isinstance(note, _Note):
+                note = request.head.note = self._note(request.head, client.address, canonical.host)
+            fields = note.fields
+            if fields.upgrade and (fields.body is not Body.NONE or request.method != "GET"):
+                client.fail(RequestNotForwardable())
+                return
+            if note.record is not record:
+                note.record = record
+                note.identity = lines(identity_fields(record))
+            message = outgoing(
                 request.method,
-                path.encode("ascii"),
-                query,
+                target_of(request.method, path.encode("ascii"), query),
                 fields,
-                host,
-                body_framing(received, http_version=request.http_version),
-                forwarded_fields(
-                    received, client=client.address, scheme=_SCHEME, host=host, trusted=self._trusted
-                ),
-                expects_continue and request.http_version == "1.1",
-                request.upgrade,
-                takes_trailers,
+                (upstream.preserve_host and fields.host) or upstream.authority,
+                identity=b"%bx-request-id: %b\r\n" % (note.identity, client.request_id.encode("ascii")),
             )
-            message = outgoing(admitted, upstream.authority, preserve_host=upstream.preserve_host)
-            _require_handshake(admitted, message)
             pool = upstream.pool()
         except ExchangeFailed as failure:
             client.fail(failure)
@@ -153,13 +148,36 @@ class Gateway:
             log.exception("refused, for the request could not be forwarded")
             client.refuse(refusal(Reason.INTERNAL_ERROR))
         else:
-            client.forward(message, pool, trailers=takes_trailers)
+            client.forward(message, pool, trailers=note.takes_trailers)
+
+    def _note(self, head: Head, client: str | None, canonical_host: str | None) -> _Note:
+        received = head.headers
+        host = b"" if canonical_host is None else canonical_host.encode("ascii")
+        takes_trailers, expects_continue = _wishes(received)
+        fields = fields_of(
+            crossing(received, credentials=credential_fields(received, key_header=self._enforcer.key_header)),
+            host=host,
+            framing=body_framing(received, http_version=head.http_version),
+            forwarded=forwarded_fields(
+                received, client=client, scheme=_SCHEME, host=host, trusted=self._trusted
+            ),
+            expects_continue=expects_continue and head.http_version == "1.1",
+            upgrade=head.upgrade,
+            takes_trailers=takes_trailers,
+        )
+        return _Note(fields, takes_trailers=takes_trailers)
 
 
-def _require_handshake(request: Admitted, message: Outgoing) -> None:
-    """A WebSocket begins with a GET that has no body (RFC 6455 section 4.1)."""
-    if request.upgrade and (message.body is not Body.NONE or request.method != "GET"):
-        raise RequestNotForwardable
+class _Note:
+    """What a head comes to; kept with it, as long as the client sends the same again."""
+
+    __slots__ = ("fields", "identity", "record", "takes_trailers")
+
+    def __init__(self, fields: Fields, *, takes_trailers: bool) -> None:
+        self.fields = fields
+        self.takes_trailers = takes_trailers
+        self.record: KeyRecord | None = None
+        self.identity = b""  # the lines that say so
 
 
 def _wishes(headers: list[Field]) -> tuple[bool, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -15,34 +16,41 @@ if TYPE_CHECKING:
 
 _VERSIONS = frozenset({"1.0", "1.1"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.1")
+_END_OF_LINE = b"\r\n"
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+class Head:
+    """What a request says beside its first line.
+
+    ``upgrade``: the client asks for another protocol. ``note`` is what the
+    handler has made of the fields, for as long as they come again.
+    """
+
+    __slots__ = ("headers", "http_version", "note", "upgrade")
+
+    def __init__(self) -> None:
+        self.headers: list[Field] = []
+        self.http_version = ""
+        self.upgrade = False
+        self.note: object = None
 
 
 class Received:
     """One request: its head, complete, and what has come of its body.
 
-    ``keep_alive``: the client wants to use the connection again. ``upgrade``: it asks for another
-    protocol. ``size``: bytes of body so far. ``complete``: the whole body has come.
+    ``size``: bytes of body so far. ``complete``: the whole body has come. ``keep_alive``: the
+    connection may be used again behind it.
     """
 
-    __slots__ = (
-        "complete",
-        "headers",
-        "http_version",
-        "keep_alive",
-        "method",
-        "pieces",
-        "size",
-        "target",
-        "upgrade",
-    )
+    __slots__ = ("complete", "head", "keep_alive", "method", "pieces", "size", "target")
 
-    def __init__(self) -> None:
+    def __init__(self, head: Head) -> None:
         self.method = ""
         self.target = b""
-        self.headers: list[Field] = []
-        self.http_version = ""
+        self.head = head
         self.keep_alive = False
-        self.upgrade = False
         self.pieces: list[bytes] = []
         self.size = 0
         self.complete = False
@@ -67,9 +75,13 @@ class RequestReader:
 
     Field names come out in lower case. Trailers are dropped (RFC 9110 section 6.5.1), as nobody who
     decides on a request waits for its end.
+
+    A client mostly sends the same fields over and over, byte for byte. A request without a body whose
+    fields are those of the one before gets the same `Head`, without reading it anew.
     """
 
     __slots__ = (
+        "_again",
         "_head_size",
         "_latest",
         "_limits",
@@ -83,7 +95,9 @@ class RequestReader:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        self._latest = Received()
+        self._latest = Received(Head())
+        self._latest.complete = True
+        self._again: tuple[bytes, Head] | None = None  # the fields of the request before, as they came
         self._head_size = 0
         self._priming = False
         self.reading_head = False
@@ -98,9 +112,12 @@ class RequestReader:
         """
         parser = self._parser
         if parser is None:
-            if self._latest.upgrade:
+            if self._latest.head.upgrade:
                 self.surplus += data
             return
+        if self._again is not None and data.endswith(self._again[0]) and self._read_again(data):
+            return
+        between = not self.reading_head and self._latest.complete
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -115,6 +132,40 @@ class RequestReader:
         if self.reading_head:
             self._head_size += len(data)
             self._require_bounded_head()
+        if between:
+            self._remember(data)
+
+    def _read_again(self, data: bytes) -> bool:
+        """Take a request that differs from the one before in its first line only, if this is one."""
+        fields, head = cast("tuple[bytes, Head]", self._again)
+        if self.reading_head or not self._latest.complete:
+            return False
+        line = _REQUEST_LINE.fullmatch(data, 0, len(data) - len(fields))
+        if line is None:
+            return False
+        self._latest = request = Received(head)
+        method, request.target = line.groups()
+        request.method = method.decode("ascii")
+        request.keep_alive = request.complete = True
+        self.requests.append(request)
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the fields of the request that `data` is, if it has no body and another may follow it."""
+        request = self._latest
+        start = data.find(_END_OF_LINE)
+        if (
+            request.complete
+            and not request.size
+            and request.keep_alive
+            and request.head.http_version == "1.1"
+            and data.find(_END_OF_HEAD) == len(data) - len(_END_OF_HEAD)
+            and start > 0
+            and not any(name in _FRAMING for name, _ in request.head.headers)
+        ):
+            self._again = (data[start:], request.head)
+        else:
+            self._again = None
 
     def close(self) -> None:
         """Let go of the parser, which holds on to this."""
@@ -128,10 +179,10 @@ class RequestReader:
         """
         request = self._latest
         self._parser = None
-        if request.upgrade:
+        if request.head.upgrade:
             self.surplus = rest
             return
-        framing = [b": ".join(field) for field in request.headers if field[0] in _FRAMING]
+        framing = [b": ".join(field) for field in request.head.headers if field[0] in _FRAMING]
         self._parser = httptools.HttpRequestParser(self)
         request.complete = False
         self._priming = True
@@ -153,7 +204,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         if not self._priming:
-            self._latest = Received()
+            self._latest = Received(Head())
             self._head_size = 0
             self.reading_head = True
 
@@ -165,7 +216,7 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field of the head, or of the trailer section."""
         if self.reading_head:
-            self._latest.headers.append((name.lower(), value.strip(b" \t")))
+            self._latest.head.headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The end of a head."""
@@ -174,16 +225,17 @@ class RequestReader:
         self.reading_head = False
         parser = cast("httptools.HttpRequestParser", self._parser)
         request = self._latest
+        head = request.head
         request.method = parser.get_method().decode("ascii")
-        request.http_version = parser.get_http_version()
-        if request.http_version not in _VERSIONS:
+        head.http_version = parser.get_http_version()
+        if head.http_version not in _VERSIONS:
             raise RequestRefused(Reason.HTTP_VERSION_UNSUPPORTED)
         if parser.should_upgrade():
-            request.upgrade = request.http_version == "1.1" and any(
-                name == b"upgrade" and value.lower() == b"websocket" for name, value in request.headers
+            head.upgrade = head.http_version == "1.1" and any(
+                name == b"upgrade" and value.lower() == b"websocket" for name, value in head.headers
             )
         # Behind a handshake nothing is read as HTTP again, whatever the upstream says to it.
-        request.keep_alive = parser.should_keep_alive() and not request.upgrade
+        request.keep_alive = parser.should_keep_alive() and not head.upgrade
         self.requests.append(request)
 
     def on_body(self, data: bytes) -> None:

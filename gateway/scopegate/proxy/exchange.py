@@ -72,40 +72,23 @@ class Exchange:
     rest. Only to get a new connection a task is needed.
     """
 
-    __slots__ = (
-        "_answer",
-        "_client",
-        "_connection",
-        "_held",
-        "_left",
-        "_opening",
-        "_over",
-        "_paused",
-        "_pool",
-        "_refused",
-        "_repeatable",
-        "_request",
-        "_task",
-        "_unsent",
-        "answered",
-    )
+    answered = False
+    _connection: Pooled | None = None
+    _answer: Answer | None = None
+    _task: asyncio.Task[None] | None = None
+    _opening = b""
+    _unsent = False  # some of the body is still to come
+    _held = False  # the client was told to feed no more
+    _paused = False  # the client takes no more
+    _refused = False  # the answer is an error, so the rest of the body is not wanted
+    _over = False
 
     def __init__(self, request: Outgoing, client: ClientSide, pool: Pool) -> None:
         self._request = request
         self._client = client
         self._pool = pool
-        self._connection: Pooled | None = None
-        self._answer: Answer | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._opening = b""
         self._left = request.length  # bytes of the body that are still to come
-        self._unsent = False  # some of the body is still to come
-        self._held = False  # the client was told to feed no more
-        self._paused = False  # the client takes no more
-        self._refused = False  # the answer is an error, so the rest of the body is not wanted
         self._repeatable = request.idempotent
-        self._over = False
-        self.answered = False
 
     # What the client's side calls
 
@@ -183,7 +166,7 @@ class Exchange:
         if answer.interims:
             for status, headers in answer.interims:
                 self._client.interim(status, headers)
-            answer.interims.clear()
+            answer.interims = ()
         if answer.switched:
             self._switch(answer)
         elif answer.head_complete:

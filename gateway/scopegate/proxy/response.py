@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import httptools
@@ -36,51 +35,29 @@ class Answer:
     protocol.
     """
 
-    __slots__ = (
-        "_head_size",
-        "_interim",
-        "_parser",
-        "_pieces",
-        "_tail",
-        "_to_head",
-        "_until_close",
-        "_upgrade",
-        "bodiless",
-        "complete",
-        "head_complete",
-        "headers",
-        "interims",
-        "queued",
-        "reusable",
-        "started",
-        "status",
-        "surplus",
-        "switched",
-        "trailers",
-        "unmeasured",
-    )
+    # Most answers leave most of these as they are.
+    status = 0
+    interims: tuple[tuple[int, list[Field]], ...] = ()
+    trailers: tuple[Field, ...] = ()
+    surplus = b""
+    bodiless = False
+    switched = False
+    started = False
+    head_complete = False
+    complete = False
+    reusable = False
+    queued = 0
+    unmeasured = False
+    _interim = False
+    _until_close = False
+    _head_size = 0
+    _tail = b""
 
     def __init__(self, *, to_head: bool, upgrade: bool = False) -> None:
-        self.status = 0
         self.headers: list[Field] = []
-        self.interims: list[tuple[int, list[Field]]] = []
-        self.trailers: list[Field] = []
-        self.surplus = b""
-        self.bodiless = to_head
-        self.switched = False
-        self.started = False
-        self.head_complete = False
-        self.complete = False
-        self.reusable = False
-        self.queued = 0
-        self.unmeasured = False
-        self._to_head = to_head
+        self._to_head = self.bodiless = to_head
         self._upgrade = upgrade
-        self._interim = False
-        self._until_close = False
-        self._head_size = 0
-        self._tail = b""
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -110,13 +87,14 @@ class Answer:
     def take(self) -> bytes:
         """The next piece of the body, empty if none is queued."""
         pieces = self._pieces
-        if not pieces:
-            return b""
+        if len(pieces) == 1:
+            self.queued = 0
+            return pieces.pop()
         if self.queued > _MAX_PIECE:
-            piece = pieces.popleft()
+            piece = pieces.pop(0)
             self.queued -= len(piece)
             return piece
-        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        piece = b"".join(pieces)
         pieces.clear()
         self.queued = 0
         return piece
@@ -130,10 +108,11 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field of the head, or of the trailer section."""
-        if self.complete:
-            return
-        fields = self.trailers if self.head_complete else self.headers
-        fields.append((name.lower(), value.strip(b" \t")))
+        field = (name.lower(), value.strip(b" \t"))
+        if not self.head_complete:
+            self.headers.append(field)
+        elif not self.complete:
+            self.trailers += (field,)
 
     def on_headers_complete(self) -> None:
         """The end of a head, final or interim."""
@@ -149,7 +128,7 @@ class Answer:
             raise UpstreamProtocolError
         if status < _FIRST_FINAL:
             self._interim = True
-            self.interims.append((status, self.headers))
+            self.interims += ((status, self.headers),)
             self.headers = []
             return
         self._find_end(status)

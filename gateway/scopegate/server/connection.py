@@ -159,7 +159,9 @@ class ClientConnection(asyncio.Protocol):
     def refuse(self, problem: Problem) -> None:
         """Answer the current request with `problem`."""
         request = self._current
-        self._keep_alive = self._stays_open() and request is not None and request.complete
+        self._keep_alive = (
+            request is not None and request.complete and request.keep_alive and not self._host.draining
+        )
         self._status = problem.status
         self._transport.write(
             problem_answer(
@@ -181,24 +183,24 @@ class ClientConnection(asyncio.Protocol):
 
     def respond(self, answer: Answer, piece: bytes, *, last: bool) -> None:
         """Write the head of the answer, and what there is of its body."""
-        request = cast("Received", self._current)
+        request = self._current
+        if request is None:
+            return
         self._status = answer.status
-        self._chunked = False
-        self._keep_alive = self._stays_open() and (request.complete or not last)
-        if answer.unmeasured and not answer.bodiless:
-            if request.head.http_version == "1.1":
-                self._chunked = True
-            else:
-                self._keep_alive = False
-                self._until_close = True
-        if not self._keep_alive:
-            connection = b"close"
-        else:
-            connection = b"" if request.head.http_version == "1.1" else b"keep-alive"
-        head = answer_head(answer, chunked=self._chunked, connection=connection)
+        in_chunks = answer.unmeasured and not answer.bodiless
+        knows_chunks = request.head.http_version == "1.1"
+        self._keep_alive = (
+            request.keep_alive
+            and (request.complete or not last)
+            and (knows_chunks or not in_chunks)
+            and not self._host.draining
+        )
+        connection = (b"" if knows_chunks else b"keep-alive") if self._keep_alive else b"close"
+        self._chunked = in_chunks and knows_chunks
+        self._until_close = in_chunks and not knows_chunks
         if self._chunked:
             piece = chunk(piece, last=last, trailers=answer.trailers if self._trailers else ())
-        self._transport.write(head + piece)
+        self._transport.write(answer_head(answer, chunked=self._chunked, connection=connection) + piece)
         if last:
             self._finish()
 
@@ -213,7 +215,9 @@ class ClientConnection(asyncio.Protocol):
 
     def switch(self, answer: Answer, connection: Connection) -> None:
         """Join the client and the upstream."""
-        request = cast("Received", self._current)
+        request = self._current
+        if request is None:
+            return
         if not accepts(answer.headers, request.head.headers):
             connection.close()
             self.fail(UpstreamProtocolError())
@@ -234,7 +238,7 @@ class ClientConnection(asyncio.Protocol):
         self._metrics.failed(failure.problem.code)
         self._end_exchange()
         if self._status:
-            self._metrics.answered(cast("Received", self._current).method, self._status)
+            self._metrics.answered("" if self._current is None else self._current.method, self._status)
             self.abort()
         else:
             self.refuse(failure.problem)
@@ -306,10 +310,9 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._current is None:
             self._serve_next()
-            self._read_or_wait()
         elif self._receiving:
             self._feed()
-        else:
+        if reader.requests:
             self._read_or_wait()
         if reader.reading_head and not self._head_begun:
             self._head_begun = True
@@ -387,8 +390,9 @@ class ClientConnection(asyncio.Protocol):
             self._close_behind(request)
             return
         self._since = self._host.loop.time()
-        if not self._serving:
+        if self._reader.requests and not self._serving:
             self._serve_next()
+        if self._waits:
             self._read_or_wait()
 
     def _break(self, reason: Reason) -> None:
@@ -429,10 +433,6 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange = None
             self._metrics.exchange_ended(seconds)
-
-    def _stays_open(self) -> bool:
-        request = self._current
-        return request is not None and request.keep_alive and not self._host.draining
 
     def _close_behind(self, request: Received | None) -> None:
         """Close when the answer is out.

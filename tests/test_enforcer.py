@@ -142,11 +142,13 @@ def cases(facts: Facts) -> dict[str, tuple[dict[str, Any], Reason]]:
 
 
 async def judge(facts: Facts, asked: dict[str, Any]) -> Verdict:
-    return await ENFORCER.judge(facts, **asked)
+    presented = ENFORCER.read(asked["headers"], http_version=asked["http_version"])
+    return await ENFORCER.judge(facts, presented, asked["method"], asked["raw_path"], query=asked["query"])
 
 
 def judge_known(facts: Facts, asked: dict[str, Any]) -> Verdict | None:
-    return ENFORCER.judge_known(facts, **asked)
+    presented = ENFORCER.read(asked["headers"], http_version=asked["http_version"])
+    return ENFORCER.judge_known(facts, presented, asked["method"], asked["raw_path"], query=asked["query"])
 
 
 @pytest.mark.parametrize("name", list(cases(Facts())))

@@ -16,7 +16,7 @@ from scopegate.core.framing import framing_of
 from scopegate.core.head import HeadSorter
 from scopegate.core.limits import Limits
 from scopegate.core.reasons import Reason, RequestRefused
-from scopegate.core.request import CanonicalRequest, canonicalize, the_host
+from scopegate.core.request import CanonicalRequest, canonical_host, canonicalize, the_host
 from scopegate.store.view import NOT_KNOWN
 from scopegate.throttle import Throttle
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("scopegate")
 
-_Asked = tuple[CanonicalRequest, "KeyText", str]  # the last is the digest of the key
 Entitlement = tuple["Principal | None", Catalogue]
 _NOBODY: Entitlement = (None, Catalogue())
 _DEFAULT_LIMITS = Limits()
@@ -61,6 +60,21 @@ class Verdict(NamedTuple):
 
     decision: Decision
     request: CanonicalRequest | None = None
+
+
+class Presented(NamedTuple):
+    """What the fields of a request say to whoever decides; the same for every request with the same fields.
+
+    ``refusal`` is why no request with these fields can be decided, if none can. ``host`` is None
+    where none was sent. ``key`` is well formed, or None with ``key_refusal`` saying why there is none.
+    ``digest`` is the key's.
+    """
+
+    refusal: Reason | None
+    host: bytes | None = None
+    key: KeyText | None = None
+    digest: str = ""
+    key_refusal: Reason | None = None
 
 
 utc_now = partial(datetime.now, UTC)  # the wall clock, aware
@@ -95,21 +109,37 @@ class Enforcer:
         self._clock = clock
         self._throttle = Throttle()
 
+    def read(self, headers: Sequence[Field], *, http_version: str) -> Presented:
+        """What the header fields of a request say, as they stood on the wire."""
+        try:
+            size, hosts, candidates, lengths, codings = self._head.sort(headers)
+            framing = framing_of(lengths, codings, http_version=http_version)
+            exceeded = self.limits.exceeded(fields=len(headers), size=size, length=framing.length)
+            if exceeded is not None:
+                return Presented(exceeded)
+            host = the_host(hosts, http_version=http_version)
+            if host is not None:
+                canonical_host(host)
+        except RequestRefused as refused:
+            return Presented(refused.reason)
+        try:
+            text = the_key(candidates)
+        except RequestRefused as refused:
+            return Presented(None, host, key_refusal=refused.reason)
+        key = keys.parse(text, prefix=self._key_prefix)
+        if key is None:
+            return Presented(None, host, key_refusal=Reason.KEY_MALFORMED)
+        return _new(Presented, (None, host, key, keys.digest(key, pepper=self._pepper), None))
+
     async def judge(
-        self,
-        access: AccessSource,
-        method: str,
-        raw_path: bytes,
-        *,
-        query: bytes,
-        headers: Sequence[Field],
-        http_version: str,
+        self, access: AccessSource, presented: Presented, method: str, raw_path: bytes, *, query: bytes
     ) -> Verdict:
         """Decide about one request, as it stood on the wire, with the facts that `access` has now."""
-        asked = self._read(method, raw_path, query, headers, http_version)
+        asked = self._question(presented, method, raw_path, query)
         if isinstance(asked, Verdict):
             return asked
-        request, key, digest = asked
+        request, key = asked
+        digest = presented.digest
         principal, catalogue = _NOBODY
         try:
             scope = await access.scope(key)
@@ -131,27 +161,20 @@ class Enforcer:
         return Verdict(decision, request)
 
     def judge_known(
-        self,
-        access: AccessSource,
-        method: str,
-        raw_path: bytes,
-        *,
-        query: bytes,
-        headers: Sequence[Field],
-        http_version: str,
+        self, access: AccessSource, presented: Presented, method: str, raw_path: bytes, *, query: bytes
     ) -> Verdict | None:
         """What `judge` would say, if `access` knows all the facts, or None if it has to ask for some.
 
         An exception allows nothing: to whoever calls this, it is a failure of ours.
         """
-        asked = self._read(method, raw_path, query, headers, http_version)
+        asked = self._question(presented, method, raw_path, query)
         if isinstance(asked, Verdict):
             return asked
-        request, key, digest = asked
+        request, key = asked
         scope = access.known_scope(key)
         if scope is NOT_KNOWN:
             return None
-        usable = usable_scope(scope, digest, self._clock())
+        usable = usable_scope(scope, presented.digest, self._clock())
         if isinstance(usable, Decision):
             return Verdict(usable, request)
         user = usable.record.user
@@ -161,30 +184,21 @@ class Enforcer:
             return None
         return _new(Verdict, (decide_in(usable, request, *entitlement), request))
 
-    def _read(
-        self, method: str, raw_path: bytes, query: bytes, headers: Sequence[Field], http_version: str
-    ) -> _Asked | Verdict:
-        """What is asked, or why that is no question that could be answered in one way."""
+    def _question(
+        self, presented: Presented, method: str, raw_path: bytes, query: bytes
+    ) -> tuple[CanonicalRequest, KeyText] | Verdict:
+        """What is asked, and with which key; or why that is no question that could be answered."""
+        if presented.refusal is not None:
+            return Verdict(Decision(presented.refusal))
+        if len(raw_path) + (len(query) + 1 if query else 0) > self.limits.target:
+            return Verdict(Decision(Reason.TARGET_TOO_LONG))
         try:
-            size, hosts, candidates, lengths, codings = self._head.sort(headers)
-            framing = framing_of(lengths, codings, http_version=http_version)
-            exceeded = self.limits.exceeded(
-                target=len(raw_path) + 1 + len(query) if query else len(raw_path),
-                fields=len(headers),
-                size=size,
-                length=framing.length,
-            )
-            if exceeded is not None:
-                return Verdict(Decision(exceeded))
-            host = the_host(hosts, http_version=http_version)
-            request = canonicalize(method, raw_path, query=query, host=host)
-            text = the_key(candidates)
+            request = canonicalize(method, raw_path, query=query, host=presented.host)
         except RequestRefused as refused:
             return Verdict(Decision(refused.reason))
-        key = keys.parse(text, prefix=self._key_prefix)
-        if key is None:
-            return Verdict(Decision(Reason.KEY_MALFORMED), request)
-        return request, key, keys.digest(key, pepper=self._pepper)
+        if presented.key is None:
+            return Verdict(Decision(presented.key_refusal or Reason.KEY_MALFORMED), request)
+        return request, presented.key
 
     def _warn(self, unavailable: StoreUnavailable) -> None:
         unmentioned = self._throttle.due(unavailable.code)

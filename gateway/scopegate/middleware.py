@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from scopegate.core import headers as fields
+from scopegate.core.admission import identity_fields
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, credential_fields
 from scopegate.core.decision import Decision
 from scopegate.core.framing import Body, body_framing
@@ -111,15 +112,11 @@ class AuthorizationMiddleware:
                 return Verdict(Decision(Reason.PATH_MALFORMED))
             # A WebSocket handshake is a GET (RFC 6455 section 4.1), whatever a server took for one.
             method: str = scope["method"] if scope["type"] == "http" else "GET"
-            request = {
-                "query": scope.get("query_string", b""),
-                "headers": scope["headers"],
-                "http_version": scope.get("http_version", "1.1"),
-            }
-            verdict = self._enforcer.judge_known(session.access, method, raw_path, **request)
-            if verdict is not None:
-                return verdict
-            return await self._enforcer.judge(session.access, method, raw_path, **request)
+            query: bytes = scope.get("query_string", b"")
+            presented = self._enforcer.read(scope["headers"], http_version=scope.get("http_version", "1.1"))
+            access = session.access
+            known = self._enforcer.judge_known(access, presented, method, raw_path, query=query)
+            return known or await self._enforcer.judge(access, presented, method, raw_path, query=query)
         except Exception:
             log.exception("refused, for the decision failed")
             return Verdict(Decision(Reason.INTERNAL_ERROR))
@@ -142,10 +139,7 @@ class AuthorizationMiddleware:
             received, credentials=credential_fields(received, key_header=self._enforcer.key_header)
         )
         headers.append((fields.REQUEST_ID, request_id.encode("ascii")))
-        headers.append((fields.KEY_ID, record.id.encode("ascii")))
-        headers.append((fields.TENANT, record.tenant.encode("ascii")))
-        if record.user is not None:
-            headers.append((fields.USER, record.user.encode("ascii")))
+        headers += identity_fields(record)
         return {
             **scope,
             "raw_path": request.path.encode("ascii"),

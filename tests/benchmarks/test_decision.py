@@ -74,7 +74,8 @@ def question(access: LiveAccess, path: bytes, asked: list[KeyText]) -> Judge:
     )
 
     def judge() -> Verdict | None:
-        return enforcer.judge_known(access, "GET", path, query=b"", headers=next(heads), http_version="1.1")
+        presented = enforcer.read(next(heads), http_version="1.1")
+        return enforcer.judge_known(access, presented, "GET", path, query=b"")
 
     return judge
 

@@ -478,13 +478,11 @@ async def test_an_explanation_is_the_decision_of_the_enforcement(
     reasons = set()
     for one, request in itertools.product(issued, REQUESTS):
         explanation = await commands.explain(one.record.id, request.method, request.url)
+        presented = enforcer.read(
+            [(b"host", request.host.encode()), (b"x-api-key", one.secret.encode())], http_version="1.1"
+        )
         verdict = await enforcer.judge(
-            store.access,
-            request.method,
-            request.path.encode(),
-            query=request.query.encode(),
-            headers=[(b"host", request.host.encode()), (b"x-api-key", one.secret.encode())],
-            http_version="1.1",
+            store.access, presented, request.method, request.path.encode(), query=request.query.encode()
         )
         assert (explanation.decision, explanation.request) == (verdict.decision, verdict.request), request
         assert len(explanation.steps) > 0

@@ -33,17 +33,14 @@ class Limits:
             if field.name != "body" and getattr(self, field.name) <= 0:
                 raise InvalidInput(field.name, f"The limit {field.name!r} must be more than 0.")
 
-    def exceeded(self, *, target: int, fields: int, size: int, length: int) -> Reason | None:
-        """The reason to refuse a request that is too large, or None.
+    def exceeded(self, *, fields: int, size: int, length: int) -> Reason | None:
+        """The reason to refuse a request whose fields are too many or too large, or announce too much.
 
         Args:
-            target: bytes of path and query, with the ``?`` between them.
             fields: how many there are.
             size: bytes of their names and values.
             length: the stated length of the body, or -1.
         """
-        if target > self.target:
-            return Reason.TARGET_TOO_LONG
         if fields > self.fields or size + fields * _FIELD_OVERHEAD > self.head:
             return Reason.HEAD_TOO_LARGE
         return Reason.BODY_TOO_LARGE if self.is_too_long(length) else None

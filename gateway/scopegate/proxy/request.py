@@ -65,7 +65,8 @@ class Fields(NamedTuple):
 
     It is the same for every request with the same fields. ``lines`` are those that are sent, but for
     Host, each with its end. ``host`` is the client's, or empty. ``length`` is -1 where it is not
-    stated. ``upgrade``: the request is the opening handshake of a WebSocket.
+    stated. ``upgrade``: the request is the opening handshake of a WebSocket. ``takes_trailers``: the
+    client will not ignore trailers.
     """
 
     lines: bytes
@@ -73,6 +74,7 @@ class Fields(NamedTuple):
     body: Body
     length: int
     upgrade: bool = False
+    takes_trailers: bool = False
 
 
 class Outgoing(NamedTuple):
@@ -138,7 +140,7 @@ def fields_of(
         ours += [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
     elif takes_trailers:
         ours += [(b"te", b"trailers"), (b"connection", b"te")]
-    return Fields(lines([*crossing, *forwarded, *ours]), host, body, length, upgrade)
+    return Fields(lines([*crossing, *forwarded, *ours]), host, body, length, upgrade, takes_trailers)
 
 
 def fields_of_scope(scope: Scope) -> Fields:

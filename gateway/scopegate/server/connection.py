@@ -133,12 +133,12 @@ class ClientConnection(asyncio.Protocol):
         self.hold_body()
         self._task = asyncio.ensure_future(serving)
 
-    def forward(self, outgoing: Outgoing, pool: Pool, *, trailers: bool) -> None:
+    def forward(self, outgoing: Outgoing, pool: Pool, *, takes_trailers: bool) -> None:
         """Send the current request to an upstream."""
         request = self._current
         if request is None:
             return
-        self._trailers = trailers
+        self._trailers = takes_trailers
         self._receiving = not request.complete
         if outgoing.upgrade:
             self.hold_body()  # nothing is due before the upstream has agreed

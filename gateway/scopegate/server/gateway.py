@@ -13,7 +13,7 @@ from scopegate.core.forwarding import TrustedProxies, accepted_request_id, forwa
 from scopegate.core.framing import Body, body_framing
 from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.core.target import split_target
-from scopegate.enforcer import Verdict
+from scopegate.enforcer import Presented, Verdict
 from scopegate.problems import refusal
 from scopegate.proxy.failures import NO_UPSTREAM, ExchangeFailed, RequestNotForwardable
 from scopegate.proxy.request import crossing, fields_of, lines, outgoing, target_of
@@ -71,44 +71,41 @@ class Gateway:
         try:
             started = time.perf_counter() if self._metrics.timing else 0.0
             path, query = split_target(request.target, request.head.headers)
+            note = request.head.note
+            if not isinstance(note, _Note):
+                note = request.head.note = _Note(
+                    self._enforcer.read(request.head.headers, http_version=request.head.http_version)
+                )
             verdict = self._enforcer.judge_known(
-                self._session.access,
-                request.method,
-                path,
-                query=query,
-                headers=request.head.headers,
-                http_version=request.head.http_version,
+                self._session.access, note.presented, request.method, path, query=query
             )
             if verdict is None:
-                client.await_verdict(self._serve_later(request, client, path, query))
+                client.await_verdict(self._serve_later(request, client, note, path, query))
                 return
             if started:
                 self._metrics.decision_took(time.perf_counter() - started)
         except RequestRefused as refused:
-            verdict, query = Verdict(Decision(refused.reason)), b""
+            verdict, note, query = Verdict(Decision(refused.reason)), _UNREAD, b""
         except Exception:
             log.exception("refused, for the decision failed")
-            verdict, query = Verdict(Decision(Reason.INTERNAL_ERROR)), b""
-        self._act(verdict, request, client, query)
+            verdict, note, query = Verdict(Decision(Reason.INTERNAL_ERROR)), _UNREAD, b""
+        self._act(verdict, request, client, note, query)
 
     async def _serve_later(
-        self, request: Received, client: ClientConnection, path: bytes, query: bytes
+        self, request: Received, client: ClientConnection, note: _Note, path: bytes, query: bytes
     ) -> None:
         try:
             verdict = await self._enforcer.judge(
-                self._session.access,
-                request.method,
-                path,
-                query=query,
-                headers=request.head.headers,
-                http_version=request.head.http_version,
+                self._session.access, note.presented, request.method, path, query=query
             )
         except Exception:
             log.exception("refused, for the decision failed")
             verdict = Verdict(Decision(Reason.INTERNAL_ERROR))
-        self._act(verdict, request, client, query)
+        self._act(verdict, request, client, note, query)
 
-    def _act(self, verdict: Verdict, request: Received, client: ClientConnection, query: bytes) -> None:
+    def _act(
+        self, verdict: Verdict, request: Received, client: ClientConnection, note: _Note, query: bytes
+    ) -> None:
         """Carry the verdict out. Whatever goes wrong before the request is on its way refuses it."""
         decision = verdict.decision
         record = decision.record
@@ -124,10 +121,9 @@ class Gateway:
                 return
             route, path = chosen
             upstream = route.target
-            note = request.head.note
-            if not isinstance(note, _Note):
-                note = request.head.note = self._note(request.head, client.address, canonical.host)
             fields = note.fields
+            if fields is None:
+                fields = note.fields = self._fields(request.head, client.address, canonical.host)
             if fields.upgrade and (fields.body is not Body.NONE or request.method != "GET"):
                 client.fail(RequestNotForwardable())
                 return
@@ -148,13 +144,13 @@ class Gateway:
             log.exception("refused, for the request could not be forwarded")
             client.refuse(refusal(Reason.INTERNAL_ERROR))
         else:
-            client.forward(message, pool, trailers=note.takes_trailers)
+            client.forward(message, pool, takes_trailers=fields.takes_trailers)
 
-    def _note(self, head: Head, client: str | None, canonical_host: str | None) -> _Note:
+    def _fields(self, head: Head, client: str | None, canonical_host: str | None) -> Fields:
         received = head.headers
         host = b"" if canonical_host is None else canonical_host.encode("ascii")
         takes_trailers, expects_continue = _wishes(received)
-        fields = fields_of(
+        return fields_of(
             crossing(received, credentials=credential_fields(received, key_header=self._enforcer.key_header)),
             host=host,
             framing=body_framing(received, http_version=head.http_version),
@@ -165,19 +161,21 @@ class Gateway:
             upgrade=head.upgrade,
             takes_trailers=takes_trailers,
         )
-        return _Note(fields, takes_trailers=takes_trailers)
 
 
 class _Note:
-    """What a head comes to; kept with it, as long as the client sends the same again."""
+    """What the fields of a request come to; kept for as long as the client sends the same again."""
 
-    __slots__ = ("fields", "identity", "record", "takes_trailers")
+    __slots__ = ("fields", "identity", "presented", "record")
 
-    def __init__(self, fields: Fields, *, takes_trailers: bool) -> None:
-        self.fields = fields
-        self.takes_trailers = takes_trailers
-        self.record: KeyRecord | None = None
+    def __init__(self, presented: Presented) -> None:
+        self.presented = presented
+        self.fields: Fields | None = None
+        self.record: KeyRecord | None = None  # of the key that the fields were last allowed with
         self.identity = b""  # the lines that say so
+
+
+_UNREAD = _Note(Presented(Reason.INTERNAL_ERROR))
 
 
 def _wishes(headers: list[Field]) -> tuple[bool, bool]:

@@ -559,27 +559,57 @@ async def test_a_wait_in_line_ends_when_all_connections_stay_in_use() -> None:
         assert [visit.status for visit in await asyncio.gather(*held)] == [200, 200]
 
 
-@on_both_loops
-@pytest.mark.parametrize("at_a_time", [4, 12])
-async def test_an_origin_that_comes_back_gets_connections_from_those_that_have_them_all(
-    at_a_time: int,
-) -> None:
-    async def handler(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await asyncio.sleep(0.002)
-            await peer.send(ok())
+async def takes_a_moment(peer: Peer) -> None:
+    while True:
+        await peer.request()
+        await asyncio.sleep(0.002)
+        await peer.send(ok())
 
-    async with two(handler, handler, max_connections=4) as (proxy, one, other):
+
+@on_both_loops
+async def test_an_origin_that_comes_back_gets_connections_from_those_that_have_them_all() -> None:
+    async with two(takes_a_moment, takes_a_moment, max_connections=4) as (proxy, one, other):
         _, place = pool_of(proxy)._places
         place.standing = Standing(pause=1.0, until=asyncio.get_running_loop().time() + 60)
-        await asyncio.gather(*(Visit().to(proxy) for _ in range(at_a_time)))
+        await asyncio.gather(*(Visit().to(proxy) for _ in range(4)))
         assert (one.connections, other.connections) == (4, 0)
         place.standing = GOOD
         for _ in range(4):
-            await asyncio.gather(*(Visit().to(proxy) for _ in range(at_a_time)))
+            await asyncio.gather(*(Visit().to(proxy) for _ in range(4)))
         assert [place.open for place in pool_of(proxy)._places] == [2, 2]
         assert (one.connections, other.connections) == (4, 2), "each is moved once"
+
+
+@on_both_loops
+async def test_an_origin_that_comes_back_gets_connections_while_requests_wait_in_line() -> None:
+    async def go_on() -> None:
+        for _ in range(20):
+            await Visit().to(proxy)
+
+    async with two(takes_a_moment, takes_a_moment, max_connections=4) as (proxy, _, other):
+        _, place = pool_of(proxy)._places
+        place.standing = Standing(pause=1.0, until=asyncio.get_running_loop().time() + 60)
+        clients = asyncio.gather(*(go_on() for _ in range(12)))
+        await asyncio.sleep(0.02)
+        place.standing = GOOD
+        await asyncio.sleep(0.03)
+        assert pool_of(proxy)._waiters
+        assert [place.open for place in pool_of(proxy)._places] == [2, 2]
+        await clients
+        assert other.connections == 2
+
+
+@on_both_loops
+async def test_connections_stay_open_where_there_is_room_for_more() -> None:
+    async with two(takes_a_moment, takes_a_moment) as (proxy, one, other):
+        _, place = pool_of(proxy)._places
+        place.standing = Standing(pause=1.0, until=asyncio.get_running_loop().time() + 60)
+        await asyncio.gather(*(Visit().to(proxy) for _ in range(4)))
+        place.standing = GOOD
+        for _ in range(4):
+            await Visit().to(proxy)
+        assert [place.open for place in pool_of(proxy)._places] == [4, 1]
+        assert (one.connections, other.connections) == (4, 1)
 
 
 @on_both_loops
@@ -618,6 +648,15 @@ async def test_each_origin_hears_its_own_authority_where_the_host_is_rewritten(
             assert request.startswith(
                 b"GET /?host:%20x HTTP/1.1\r\nhost: " + host + b"\r\nx-host: host: y\r\n"
             )
+
+
+@on_both_loops
+async def test_a_host_that_is_preserved_may_be_that_of_one_origin() -> None:
+    async with two(replies(ok()), replies(ok())) as (proxy, one, other):
+        host = f"127.0.0.1:{one.port}".encode()
+        for _ in range(2):
+            await Visit(headers=[(b"host", host)]).to(proxy)
+        assert b"\r\nhost: " + host + b"\r\n" in other.requests[0]
 
 
 @on_both_loops

@@ -14,6 +14,7 @@ from scopegate.commands import Commands
 from scopegate.core.keys import KeyType
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore
+from wire.frames import echo_server
 from wire.servers import KEY, Server, Servers
 from wire.wires import Upstream
 
@@ -28,12 +29,20 @@ def _listening() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="session")
-def servers(_listening: Upstream) -> Iterator[Servers]:
+def echo_port() -> Iterator[int]:
+    """Where a WebSocket server listens that returns each message; the gateway has it at /echo."""
+    with echo_server() as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def servers(_listening: Upstream, echo_port: int) -> Iterator[Servers]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sg-")))
         redis_url = stack.enter_context(EmbeddedStore(folder / "store")).url
         asyncio.run(_create_key(redis_url))
-        yield Servers(stack, _listening.url, redis_url)
+        echo = f"http://127.0.0.1:{echo_port}"
+        yield Servers(stack, upstream=_listening.url, echo=echo, redis_url=redis_url)
 
 
 @pytest.fixture(params=["own", "granian", "uvicorn"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -74,9 +75,14 @@ class Server:
 class Servers:
     """Starts each server when it is first asked for; they all end with the stack."""
 
-    def __init__(self, stack: ExitStack, upstream: str, redis_url: str) -> None:
+    def __init__(self, stack: ExitStack, *, upstream: str, echo: str, redis_url: str) -> None:
         self._stack = stack
-        self._environment = {"SCOPEGATE_UPSTREAM": upstream, "SCOPEGATE_REDIS_URL": redis_url, **_LIMITS}
+        self._environment = {
+            "SCOPEGATE_UPSTREAM": upstream,
+            "SCOPEGATE_UPSTREAMS": json.dumps([{"url": echo, "prefix": "/echo"}]),
+            "SCOPEGATE_REDIS_URL": redis_url,
+            **_LIMITS,
+        }
         self._started: dict[str, Server] = {}
 
     def find(self, name: str) -> Server:

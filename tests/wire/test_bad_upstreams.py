@@ -81,7 +81,7 @@ def test_what_is_no_answer_is_a_502(server: Server, upstream: Upstream, case: st
         client.send(request(b"POST", body=b"hello"))
         with upstream.called() as peer:
             peer.request()
-            _send_what_is_taken(peer, NO_ANSWERS[case])
+            peer.send_what_is_taken(NO_ANSWERS[case])
         answer = client.head()
         while answer.status == 103:
             answer = client.head()
@@ -186,13 +186,6 @@ def test_a_request_is_repeated_once_where_that_does_no_harm(
         peer.close()
         assert client.answer().status == 502
         assert upstream.is_left_alone()
-
-
-def _send_what_is_taken(peer: Wire, data: bytes) -> None:
-    try:
-        peer.send(data)
-    except ConnectionError:
-        return
 
 
 def _serves_the_next(client: Wire, upstream: Upstream) -> None:

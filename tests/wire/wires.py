@@ -93,6 +93,11 @@ class Wire:
             sent += self.sock.send(view[sent : sent + 65_536])
         return sent
 
+    def send_what_is_taken(self, data: bytes) -> None:
+        """Send `data`, whether or not the other end stays to hear it."""
+        with suppress(ConnectionError):
+            self.send(data)
+
     def close(self) -> None:
         self.sock.close()
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # How long a client whose request was not read to its end has to read the answer, in seconds.
 _LINGER = 2.0
+# How much a client may say for a WebSocket that the upstream has not agreed to, in bytes.
+_EARLY = 65_536
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent yet is dropped, and the end is a reset
 
 
@@ -140,9 +142,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._trailers = takes_trailers
         self._receiving = not request.complete
-        if outgoing.upgrade:
-            self.hold_body()  # nothing is due before the upstream has agreed
-        elif self._task is not None:
+        if self._task is not None:
             self._task = None
             self.want_body()
         self._exchange = exchange = Exchange(outgoing, self, pool)
@@ -228,6 +228,8 @@ class ClientConnection(asyncio.Protocol):
         self._host.closed(self)
         tunnel = Tunnel(self._transport, upstream)
         self._host.tunnelled(tunnel)
+        if self._waits:
+            self._transport.resume_reading()
         if self._reader.surplus:
             upstream.write(self._reader.surplus)
         self._end_exchange()
@@ -312,7 +314,7 @@ class ClientConnection(asyncio.Protocol):
             self._serve_next()
         elif self._receiving:
             self._feed()
-        if reader.requests:
+        if reader.requests or reader.surplus:
             self._read_or_wait()
         if reader.reading_head and not self._head_begun:
             self._head_begun = True
@@ -356,7 +358,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_or_wait(self) -> None:
         """Read no further than the exchange wants, and than to the request behind the current one."""
-        waits = self._body_held or (self._current is not None and bool(self._reader.requests))
+        waits = (
+            self._body_held
+            or (self._current is not None and bool(self._reader.requests))
+            or len(self._reader.surplus) > _EARLY
+        )
         if waits is self._waits or self._transport.is_closing():
             return
         self._waits = waits

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _KEY = b"sec-websocket-key"
 _ACCEPT = b"sec-websocket-accept"
+# How long an end has to finish when the other has, in seconds.
+_LINGER = 2.0
 
 
 def accepts(answer: Iterable[Field], handshake: Iterable[Field]) -> bool:
@@ -32,22 +34,48 @@ def accepts(answer: Iterable[Field], handshake: Iterable[Field]) -> bool:
 
 
 class Tunnel:
-    """Joins two transports; when one end closes, the other is closed behind what it still has to get."""
+    """Joins two transports; when one end says no more, the other is told behind what it still has to get.
+
+    An end that is told goes on being read for a while: closing on what it still sends would reset the
+    connection, which can overtake the last that it was told, such as why it was closed.
+    """
 
     def __init__(self, client: asyncio.Transport, upstream: asyncio.Transport) -> None:
         self._client = client
         self._upstream = upstream
+        self._finished: set[asyncio.Transport] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
         self.on_end: Callable[[Tunnel], None] = lambda _tunnel: None
-        client.set_protocol(_End(self, upstream))
-        upstream.set_protocol(_End(self, client))
+        client.set_protocol(_End(self, client, upstream))
+        upstream.set_protocol(_End(self, upstream, client))
 
     def abort(self) -> None:
         """Cut both ends off."""
         self._client.abort()
         self._upstream.abort()
 
-    def ended(self) -> None:
-        """One end has closed."""
+    def finished(self, end: asyncio.Transport, other: asyncio.Transport) -> None:
+        """Tell `other` that `end` says no more."""
+        if self._over or end in self._finished:
+            return
+        self._finished.add(end)
+        if other in self._finished:
+            self._end()
+            return
+        self._timer = asyncio.get_running_loop().call_later(_LINGER, self._end)
+        if other.is_closing():
+            return
+        if other.can_write_eof():
+            other.write_eof()
+            other.resume_reading()  # whether or not `end` takes more
+        else:
+            other.close()
+
+    def _end(self) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._client.close()
         self._upstream.close()
         self.on_end(self)
@@ -56,18 +84,24 @@ class Tunnel:
 class _End(asyncio.Protocol):
     """What one transport says goes to the other."""
 
-    __slots__ = ("_other", "_tunnel")
+    __slots__ = ("_other", "_own", "_tunnel")
 
-    def __init__(self, tunnel: Tunnel, other: asyncio.Transport) -> None:
+    def __init__(self, tunnel: Tunnel, own: asyncio.Transport, other: asyncio.Transport) -> None:
         self._tunnel = tunnel
+        self._own = own
         self._other = other
 
     def data_received(self, data: bytes) -> None:
         if not self._other.is_closing():
             self._other.write(data)
 
+    def eof_received(self) -> bool:
+        """Keep what can be kept half open, for the other end's last words."""
+        self._tunnel.finished(self._own, self._other)
+        return self._own.can_write_eof()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - its kind does not matter
-        self._tunnel.ended()
+        self._tunnel.finished(self._own, self._other)
 
     def pause_writing(self) -> None:
         if not self._other.is_closing():

@@ -80,6 +80,24 @@ def test_a_head_beyond_a_limit_is_refused(
 
 
 @OWN
+@pytest.mark.parametrize("length", [MAX_TARGET + 1, MAX_TARGET + MAX_HEAD, 200_000])
+def test_a_target_beyond_the_limit_is_refused_behind_others_too(
+    server: Server, upstream: Upstream, length: int
+) -> None:
+    """Also where its fields are those of the requests before, byte for byte."""
+    with server.connect() as client:
+        for _ in range(2):
+            client.send(target_of(MAX_TARGET))
+            peer = upstream.called()
+            peer.request()
+            peer.send(ok())
+            assert client.answer().status == 200
+        client.send(target_of(length))
+        assert client.answer().status == 414
+    assert upstream.is_left_alone()
+
+
+@OWN
 @_LIMITS
 def test_a_head_beyond_a_limit_is_refused_before_it_ends(
     server: Server, upstream: Upstream, make: Callable[[int], bytes], limit: int, status: int

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wire import attacks
-from wire.servers import chunked, ok, request
+from wire.servers import KEY, WRONG_KEY, chunked, ok, request
 from wire.wires import Cut
 
 if TYPE_CHECKING:
@@ -131,6 +131,29 @@ def test_an_attack_that_comes_byte_by_byte_is_refused_too(
         assert client.answer().status in STATUSES
         # Of a body behind a refused head the rest may be refused again, on a connection that closes.
         assert upstream.is_left_alone()
+
+
+@pytest.mark.parametrize("server", ["own"], indirect=True)
+@pytest.mark.parametrize("case", sorted(attacks.ALL.keys() - CLEANED["own"]))
+@pytest.mark.parametrize("key", [KEY, WRONG_KEY], ids=["right", "wrong"])
+def test_an_attack_behind_harmless_requests_is_refused_too(
+    server: Server, upstream: Upstream, case: str, key: bytes
+) -> None:
+    """Also where its fields are those of the requests before, byte for byte."""
+    attack = attacks.ALL[case].replace(KEY, key)
+    harmless = attacks.get(b"GET /harmless HTTP/1.1").replace(KEY, key)
+    with server.connect() as client:
+        for _ in range(2):
+            client.send(harmless)
+            if key == KEY:
+                peer = upstream.called()
+                assert peer.request().target == b"/harmless"
+                peer.send(ok())
+            assert client.answer().status == (200 if key == KEY else 401)
+        client.send(attack)
+        refusal = client.answer()
+        assert refusal.status in STATUSES
+        assert_nothing_is_left(server, upstream, client, refusal)
 
 
 @pytest.mark.parametrize(("server", "case"), _cases(CLEANED), indirect=["server"])

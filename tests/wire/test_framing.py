@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wire.servers import chunked, ok, request
+from wire.servers import WRONG_KEY, chunked, ok, request
 from wire.wires import Cut
 
 if TYPE_CHECKING:
@@ -314,6 +314,48 @@ def test_requests_that_are_sent_ahead_are_judged_one_by_one(server: Server, upst
             assert peer.request().target == b"/allowed"
             peer.send(ok())
         assert [client.answer().status for _ in range(4)] == [200, 401, 401, 200]
+
+
+@pytest.mark.parametrize("post", [post_measured, post_chunked], ids=["length", "chunked"])
+def test_an_empty_line_between_requests_is_passed_over(
+    server: Server, upstream: Upstream, post: Callable[[bytes], bytes]
+) -> None:
+    """RFC 9112 section 2.2: some clients end a body with a line of its own."""
+    with server.connect() as client:
+        for _ in range(2):
+            client.send(b"\r\n" + post(b"hello"))
+            peer = upstream.called()
+            assert peer.request().body == b"hello"
+            peer.send(ok())
+            assert client.answer().status == 200
+            client.send(b"\r\n")
+
+
+def test_a_target_in_absolute_form_is_its_path(server: Server, upstream: Upstream) -> None:
+    with server.connect() as client:
+        client.send(request(target=b"http://api.example/a?b"))
+        peer = upstream.called()
+        asked = peer.request()
+        assert (asked.target, asked.values(b"host")) == (b"/a?b", [b"api.example"])
+        peer.send(ok())
+        assert client.answer().status == 200
+
+
+@OWN
+@pytest.mark.parametrize("key", [b"", WRONG_KEY], ids=["none", "wrong"])
+@pytest.mark.parametrize("framing", [b"Content-Length: %d" % (8 << 20), b"Transfer-Encoding: chunked"])
+def test_a_refusal_arrives_however_busy_the_client_is(
+    server: Server, upstream: Upstream, framing: bytes, key: bytes
+) -> None:
+    """A connection that is closed on a client who still sends is reset, which may overtake the answer."""
+    body = bytes(8 << 20) if b"Length" in framing else chunked(bytes(8 << 20))
+    with server.connect() as client:
+        client.send(request(b"POST", b"/", framing, key=key))
+        client.send(body)
+        answer = client.answer()
+        assert (answer.status, answer.closes) == (401, True)
+        assert client.rest() == b""
+    assert upstream.is_left_alone()
 
 
 @OWN

@@ -217,6 +217,24 @@ def test_what_either_end_says_with_its_handshake_arrives(server: Server, upstrea
 
 
 @OWN
+def test_much_that_is_said_too_early_waits_at_the_client(server: Server, upstream: Upstream) -> None:
+    raw = frame(BINARY, bytes(_LARGE), masked=False)
+    with server.connect() as client:
+        client.send(handshake())
+        peer = upstream.called()
+        asked = peer.head()
+        sent = client.send_while_taken(raw)
+        assert sent < _BOUND
+        assert peer.is_silent(0)
+        peer.send(switching(asked))
+        sender = Thread(target=client.send, args=(raw[sent:],))
+        sender.start()
+        assert len(read_frame(peer).payload) == _LARGE
+        sender.join()
+        assert client.head().status == 101
+
+
+@OWN
 def test_what_a_client_says_with_a_handshake_that_is_refused_is_dropped(
     server: Server, upstream: Upstream
 ) -> None:

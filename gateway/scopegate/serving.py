@@ -12,16 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server as EmbeddedServer
 from pydantic import SecretStr
 
-from scopegate.admin.health import ControlPlane
 from scopegate.app import create_routes
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.dataplane import opened_worker
-from scopegate.listeners import listen, numeric, refuse_newcomers, require_free
+from scopegate.listeners import listen, refuse_newcomers, require_free
+from scopegate.logs import LOGGING
 from scopegate.metrics import MetricsArea
 from scopegate.processes import Signals, Task, supervise
 from scopegate.store import Store
@@ -31,26 +28,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from scopegate.asgi import ASGIApp
     from scopegate.metrics import WorkerMetrics
     from scopegate.settings import Address, Settings
 
 log = logging.getLogger("scopegate")
-
-_POLL = 0.02  # seconds
-# Lines of logs go where all that is not data goes.
-_LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
-    },
-    "loggers": {
-        name: {"handlers": ["stderr"], "level": level, "propagate": False}
-        for name, level in (("_granian", "ERROR"), ("granian.access", "ERROR"), ("scopegate", "WARNING"))
-    },
-}
 
 
 def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Callable[[], None]) -> None:
@@ -74,7 +55,7 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             f"The control plane cannot listen on {settings.admin_listen}: the data plane does.",
             hint="Choose another port.",
         )
-    logging.config.dictConfig(_LOGGING)
+    logging.config.dictConfig(LOGGING)
     with Signals() as signals, ExitStack() as stack:
         look_after: Callable[[], None] = _nothing
         if settings.redis_url is None:
@@ -146,42 +127,8 @@ async def _serve_clients(
 
 
 def _control(url: str, address: Address, area: MetricsArea, ready: Callable[[], None]) -> None:
-    run_in_loop(partial(ControlPlane, url, area), address, ready)
+    # Only this process needs them, and the others are up sooner without.
+    from scopegate.admin.health import ControlPlane  # noqa: PLC0415
+    from scopegate.appserver import run  # noqa: PLC0415
 
-
-def run_in_loop(
-    create_app: Callable[[], ASGIApp], address: Address, ready: Callable[[], None] = _nothing
-) -> None:
-    """Serve one application until SIGTERM; for what needs no speed."""
-    asyncio.run(_serve_in_loop(create_app(), address, ready))
-
-
-async def _announce(address: Address, ready: Callable[[], None]) -> None:
-    """Call `ready` once somebody can connect."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(*address.reachable)
-        except OSError:
-            await asyncio.sleep(_POLL)
-        else:
-            writer.close()
-            ready()
-            return
-
-
-async def _serve_in_loop(app: ASGIApp, address: Address, ready: Callable[[], None]) -> None:
-    server = EmbeddedServer(
-        app,
-        address=numeric(address.host),
-        port=address.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        log_level=LogLevels.error,
-        log_dictconfig=_LOGGING,
-    )
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
-    announcing = asyncio.ensure_future(_announce(address, ready))
-    try:
-        await server.serve()
-    finally:
-        announcing.cancel()
+    run(partial(ControlPlane, url, area), address, ready)

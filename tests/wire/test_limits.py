@@ -169,6 +169,40 @@ def test_a_body_that_outgrows_the_limit_amid_the_answer_cuts_that_off(
         assert peer.is_over()
 
 
+@OWN
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\nX: ", b"5;", b"5" + b"0" * 14, b"0\r\n"],
+    ids=["a trailer", "an extension", "zeros", "trailers"],
+)
+def test_what_nobody_hears_of_is_bounded_too(server: Server, upstream: Upstream, endless: bytes) -> None:
+    piece = b"X: a\r\n" * 100 if endless == b"0\r\n" else b"0" * 700
+    with server.connect() as client:
+        client.send(request(b"POST", b"/", b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+        peer = upstream.called()
+        head = peer.head()
+        assert peer.chunk() == b"hello"
+        client.send(endless)
+        for _ in range((MAX_HEAD + MAX_TARGET) // len(piece) + 2):
+            client.send(piece)
+        assert client.answer().status in {400, 431}
+        with pytest.raises(Cut):
+            peer.with_body(head)
+
+
+@OWN
+def test_trailers_within_the_bound_of_a_head_are_passed_over(server: Server, upstream: Upstream) -> None:
+    trailers = b"X: " + b"a" * (MAX_HEAD - 100) + b"\r\n"
+    with server.connect() as client:
+        for _ in range(2):
+            client.send(request(b"POST", b"/", b"Transfer-Encoding: chunked") + b"5;a=b\r\nhello\r\n")
+            client.dribble(b"0\r\n" + trailers + b"\r\n")
+            peer = upstream.called()
+            assert peer.request().body == b"hello"
+            peer.send(ok())
+            assert client.answer().status == 200
+
+
 def _fill(client: Wire, upstream: Upstream) -> tuple[Wire, Message]:
     """Send as much of a chunked body as fits; the upstream that has read it, and its head there."""
     size = 1 << 18

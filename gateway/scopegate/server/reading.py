@@ -118,6 +118,7 @@ class RequestReader:
         if self._again is not None and data.endswith(self._again[0]) and self._read_again(data):
             return
         between = not self.reading_head and self._latest.complete
+        before, size = self._latest, self._latest.size
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -131,6 +132,11 @@ class RequestReader:
             raise RequestRefused(Reason.REQUEST_MALFORMED) from None
         if self.reading_head:
             self._head_size += len(data)
+            self._require_bounded_head()
+        elif not self._latest.complete:
+            # Extensions of a chunk and trailers, of which nobody hears, have the bound of a head.
+            silent = self._latest is before and before.size == size
+            self._head_size = self._head_size + len(data) if silent else 0
             self._require_bounded_head()
         if between:
             self._remember(data)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from scopegate.app import create_routes
 from scopegate.enforcer import Enforcer
-from scopegate.proxy.routes import Route, Routes
-from scopegate.proxy.upstream import Upstream
+from scopegate.proxy.upstream import upstreams
 from scopegate.server.gateway import Gateway
 from scopegate.server.worker import Worker
 from scopegate.session import StoreSession
@@ -33,10 +32,7 @@ async def opened_worker(settings: Settings, metrics: WorkerMetrics) -> AsyncIter
         data_dir=settings.data_dir if settings.redis_url is None else None,
         max_staleness=settings.max_staleness,
     )
-    routes = Routes(
-        Route(route.name, Upstream(route.target), route.host, route.prefix, route.strip)
-        for route in create_routes(settings).routes
-    )
+    routes = upstreams(create_routes(settings))
     enforcer = Enforcer(
         key_prefix=settings.key_prefix,
         key_header=settings.key_header.lower().encode("ascii"),

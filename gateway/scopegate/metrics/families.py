@@ -170,8 +170,13 @@ WEBSOCKET_RELAYS = Gauge(
     help="WebSockets that are relayed now.",
     first=UPSTREAM_CONNECTIONS.end,
 )
+TASKS = Gauge(
+    name="tasks",
+    help="Tasks of the workers' event loops that have not ended.",
+    first=WEBSOCKET_RELAYS.end,
+)
 
-GAUGES = (EXCHANGES_IN_FLIGHT, CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, WEBSOCKET_RELAYS)
+GAUGES = (EXCHANGES_IN_FLIGHT, CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, WEBSOCKET_RELAYS, TASKS)
 FAMILIES: tuple[Family, ...] = (
     DECISIONS,
     HTTP_REQUESTS,

@@ -18,6 +18,7 @@ from scopegate.metrics.families import (
     OTHER,
     SLOT_SIZE,
     STATUS_CLASSES,
+    TASKS,
     UPSTREAM_CONNECTIONS,
     UPSTREAM_DURATION,
     UPSTREAM_FAILURES,
@@ -86,6 +87,7 @@ class WorkerMetrics:
         "_cells",
         "_floats",
         "client_connections",
+        "tasks",
         "timing",
         "upstream_connections",
         "websocket_relays",
@@ -100,6 +102,7 @@ class WorkerMetrics:
         self.timing = True
         self.client_connections = GaugeCell(self._cells, CLIENT_CONNECTIONS.first)
         self.upstream_connections = GaugeCell(self._cells, UPSTREAM_CONNECTIONS.first)
+        self.tasks = GaugeCell(self._cells, TASKS.first)
         self.websocket_relays = GaugeCell(self._cells, WEBSOCKET_RELAYS.first)
 
     def decided(self, reason: Reason, key_type: KeyType | None) -> None:

@@ -111,6 +111,11 @@ class Pool:
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
 
+    @property
+    def size(self) -> int:
+        """How many connections are open, idle ones included."""
+        return len(self._open)
+
     # For an exchange
 
     def take(self) -> Pooled | None:

@@ -45,6 +45,10 @@ class Upstream:
             )
         return pool
 
+    def connections(self) -> int:
+        """How many connections are open now."""
+        return 0 if self.opened is None else self.opened.size
+
     async def aclose(self) -> None:
         """Close the connections; those in use follow when their exchanges end.
 

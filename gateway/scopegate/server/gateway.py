@@ -63,6 +63,10 @@ class Gateway:
         self._metrics = metrics
         self.limits = enforcer.limits
 
+    def upstream_connections(self) -> int:
+        """How many connections to all upstreams are open now."""
+        return sum(route.target.connections() for route in self._routes.routes)
+
     def serve(self, request: Received, client: ClientConnection) -> None:
         """Have `client` forward `request`, refuse it, or wait until Redis was asked."""
         client.request_id = (

@@ -116,8 +116,10 @@ class Worker:
             self._empty.set()
 
     def _sweep(self) -> None:
-        """Let slow and silent clients go."""
+        """Let slow and silent clients go, and note what is counted now and then only."""
         self._sweeper.cancel()
+        self.metrics.upstream_connections.set(self._gateway.upstream_connections())
+        self.metrics.tasks.set(len(asyncio.all_tasks(self.loop)))
         now = self.loop.time()
         for client in tuple(self._clients):
             client.check(now)

@@ -6,8 +6,9 @@ import asyncio
 import gc
 import logging
 import logging.config
+import resource
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             hint="Choose another port.",
         )
     logging.config.dictConfig(LOGGING)
+    _open_many_files()
     with Signals() as signals, ExitStack() as stack:
         look_after: Callable[[], None] = _nothing
         if settings.redis_url is None:
@@ -88,6 +90,13 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             look_after=look_after,
             stopping=partial(leave_to_workers, listeners),
         )
+
+
+def _open_many_files() -> None:
+    """Let each process have as many connections as the system lets it: a shell's default is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # a system may say "no limit" and have one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _nothing() -> None:

@@ -117,6 +117,9 @@ CASES = [
 BROKEN = {
     "garbage": b"garbage\r\n\r\n",
     "not HTTP": b"SSH-2.0-x\r\n",
+    "another version": b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+    "an older version": b"HTTP/0.9 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+    "a protocol that looks alike": b"RTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
     "bad chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "space before a chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n 2\r\nhi\r\n",
     "chunk longer than its size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nhi\r\n",

@@ -252,7 +252,7 @@ def test_our_own_answers_carry_the_request_id(server: Server, upstream: Upstream
 def test_the_host_passes(server: Server, upstream: Upstream, host: bytes) -> None:
     raw = request().replace(b"api.example", host)
     asked, _ = exchange(server, upstream, raw, ok())
-    assert [value.lower() for value in asked.values(b"host")] == [host.lower()]
+    assert asked.values(b"host") == [host]
 
 
 @pytest.mark.parametrize(

@@ -120,11 +120,15 @@ def test_a_refusal_of_the_upstream_is_one_for_the_client(server: Server, upstrea
 
 
 _OTHER = accept_key("bm90IHRoZSBzYW1lIGtleSE=").encode()
+_ACCEPTED = b"Sec-WebSocket-Accept: " + accept_key(NONCE.decode()).encode() + b"\r\n"
 BAD_CONSENTS = {
     "another key": b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + _OTHER + b"\r\n",
     "no accept": b"Upgrade: websocket\r\nConnection: Upgrade\r\n",
-    "two accepts": b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
-    + b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" * 2,
+    "another protocol": b"Upgrade: h2c\r\nConnection: Upgrade\r\n" + _ACCEPTED,
+    "no protocol": b"Connection: Upgrade\r\n" + _ACCEPTED,
+    "two protocols": b"Upgrade: websocket\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n" + _ACCEPTED,
+    "no connection option": b"Upgrade: websocket\r\n" + _ACCEPTED,
+    "two accepts": b"Upgrade: websocket\r\nConnection: Upgrade\r\n" + _ACCEPTED * 2,
 }
 
 

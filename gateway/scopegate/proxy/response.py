@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MAX_HEAD = 128 * 1024  # bytes of response head, interim responses included
 _MAX_PIECE = 64 * 1024  # small chunks are joined up to this size
 
+_PROTOCOL = b"HTTP/1."
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
 _BODILESS = frozenset({204, 304})
@@ -52,6 +53,7 @@ class Answer:
     _until_close = False
     _head_size = 0
     _tail = b""
+    _opening = b""
 
     def __init__(self, *, to_head: bool, upgrade: bool = False) -> None:
         self.headers: list[Field] = []
@@ -63,6 +65,11 @@ class Answer:
     def feed(self, data: bytes) -> None:
         """Take in what the connection received; raises `UpstreamProtocolError`."""
         self.started = True
+        if self._opening != _PROTOCOL:
+            # The parser would take any version, and other protocols that look like this one.
+            self._opening = (self._opening + data).lstrip(b"\r\n")[: len(_PROTOCOL)]
+            if not _PROTOCOL.startswith(self._opening):
+                raise UpstreamProtocolError
         if self._parser is None:
             self.reusable = False  # bytes after the end of the answer
             return

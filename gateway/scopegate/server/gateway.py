@@ -127,7 +127,7 @@ class Gateway:
             upstream = route.target
             fields = note.fields
             if fields is None:
-                fields = note.fields = self._fields(request.head, client.address, canonical.host)
+                fields = note.fields = self._fields(request.head, client.address, note.presented.host or b"")
             if fields.upgrade and (fields.body is not Body.NONE or request.method != "GET"):
                 client.fail(RequestNotForwardable())
                 return
@@ -150,9 +150,8 @@ class Gateway:
         else:
             client.forward(message, pool, takes_trailers=fields.takes_trailers)
 
-    def _fields(self, head: Head, client: str | None, canonical_host: str | None) -> Fields:
+    def _fields(self, head: Head, client: str | None, host: bytes) -> Fields:
         received = head.headers
-        host = b"" if canonical_host is None else canonical_host.encode("ascii")
         takes_trailers, expects_continue = _wishes(received)
         return fields_of(
             crossing(received, credentials=credential_fields(received, key_header=self._enforcer.key_header)),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from websockets.utils import accept_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from scopegate.core.headers import Field
 
@@ -22,14 +22,18 @@ _ACCEPT = b"sec-websocket-accept"
 _LINGER = 2.0
 
 
-def accepts(answer: Iterable[Field], handshake: Iterable[Field]) -> bool:
-    """Whether the upstream's answer belongs to the client's handshake (RFC 6455 section 4.2.2)."""
+def accepts(answer: Sequence[Field], handshake: Iterable[Field]) -> bool:
+    """Whether the upstream's answer belongs to the client's handshake (RFC 6455 section 4.1)."""
     keys = [value for name, value in handshake if name == _KEY]
     accepted = [value for name, value in answer if name == _ACCEPT]
+    protocols = [value.lower() for name, value in answer if name == b"upgrade"]
+    options = b",".join(value.lower() for name, value in answer if name == b"connection").split(b",")
     return (
         len(keys) == 1
         and len(accepted) == 1
         and accepted[0].decode("latin-1") == accept_key(keys[0].decode("latin-1"))
+        and protocols == [b"websocket"]
+        and b"upgrade" in [option.strip(b" \t") for option in options]
     )
 
 

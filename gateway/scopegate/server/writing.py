@@ -36,10 +36,9 @@ def interim_head(status: int, headers: list[Field]) -> bytes:
 
 def switching_head(answer: Answer) -> bytes:
     """The answer that hands the connection over to a WebSocket (RFC 6455 section 4.2.2)."""
-    return _whole(
-        answer.status,
-        [*end_to_end(answer.headers), (b"upgrade", b"websocket"), (b"connection", b"Upgrade")],
-    )
+    # RFC 9110 section 8.6: no such answer has a length.
+    fields = [field for field in end_to_end(answer.headers) if field[0] != b"content-length"]
+    return _whole(answer.status, [*fields, (b"upgrade", b"websocket"), (b"connection", b"Upgrade")])
 
 
 def problem_answer(problem: Problem, request_id: str, *, to_head: bool, keep_alive: bool) -> bytes:

@@ -16,7 +16,7 @@ from scopegate.core.decision import Decision, Scope, decide
 from scopegate.core.keys import KeyRecord, KeyType, Rule
 from scopegate.core.principal import NO_PRIVILEGES, Principal
 from scopegate.core.reasons import Check, Reason, refused_by
-from scopegate.core.request import CanonicalRequest
+from scopegate.core.request import CanonicalRequest, rule_method
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 DIGEST = "5e" * 32
@@ -252,7 +252,7 @@ def bound_worlds() -> st.SearchStrategy[World]:
     def bind(world: World) -> World:
         changes: dict[str, Any] = {"user": "kim", "enabled": True, "expires_at": None}
         if world.record.type is KeyType.CUSTOM:
-            changes["rules"] = (*world.record.rules, Rule(world.request.rule_method, "*"))
+            changes["rules"] = (*world.record.rules, Rule(rule_method(world.request.method), "*"))
         return replace(world.with_record(**changes), user_known=True)
 
     return worlds(types=(KeyType.EXTERNAL, KeyType.CUSTOM)).map(bind)

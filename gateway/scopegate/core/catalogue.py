@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scopegate.core.errors import InvalidInput
-from scopegate.core.paths import readings
+from scopegate.core.paths import other_readings
 from scopegate.core.principal import NO_PRIVILEGES, Privileges
 from scopegate.core.request import METHODS, CanonicalRequest
 from scopegate.core.wildcard import PatternSet, UrlPattern
@@ -70,8 +70,10 @@ class Catalogue:
         Every entry that matches applies: the answer is their union. An entry for GET covers HEAD.
         """
         entries = self._by_method[request.method]
-        required: list[Privileges] = []
-        for reading in readings(request.path):
+        required = entries.matching_literally(request.path, request.host)
+        if not required and not self.unlisted_allowed:
+            return None
+        for reading in other_readings(request.path):
             applying = entries.matching_literally(reading, request.host)
             if not applying and not self.unlisted_allowed:
                 return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.keys import KeyRecord, KeyState, KeyType, state
 from scopegate.core.reasons import Reason
+from scopegate.core.request import METHODS, rule_method
 from scopegate.core.wildcard import PatternSet, UrlPattern
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Decision(NamedTuple):
 class Scope:
     """The rules of one key, compiled: what it opens, before anybody asks who its user is."""
 
-    __slots__ = ("_rows", "record")
+    __slots__ = ("_opened", "_rows", "record")
 
     def __init__(self, record: KeyRecord) -> None:
         self.record = record
@@ -47,10 +48,11 @@ class Scope:
         for row, rule in enumerate(record.rules):
             by_method.setdefault(rule.method, []).append((UrlPattern.parse(rule.url), row))
         self._rows = {method: PatternSet(patterns) for method, patterns in by_method.items()}
+        self._opened = {method: self._rows.get(rule_method(method)) for method in METHODS}
 
     def admitting_rule(self, request: CanonicalRequest) -> int | None:
         """The first row that admits `request`, or None."""
-        rows = self._rows.get(request.rule_method)
+        rows = self._opened[request.method]
         found = () if rows is None else rows.matching(request.path, request.host)
         return min(found) if found else None
 

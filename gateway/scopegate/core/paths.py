@@ -53,12 +53,19 @@ def readings(path: str) -> tuple[str, ...]:
     to admit every reading, and every reading's privileges are required: so ``/a/*.css`` does not
     open ``/a/admin;.css``.
     """
+    return (path, *other_readings(path))
+
+
+def other_readings(path: str) -> tuple[str, ...]:
+    """The `readings` of a canonical path beside the path itself."""
     if "%" not in path and ";" not in path:
-        return (path,)
+        return ()
     cuts = (path, path.split("%3F", 1)[0], path.split("%23", 1)[0])
-    return tuple(
-        dict.fromkeys([*cuts, *(parameter.sub("", cut) for parameter in _PATH_PARAMETERS for cut in cuts)])
+    others = dict.fromkeys(
+        [*cuts, *(parameter.sub("", cut) for parameter in _PATH_PARAMETERS for cut in cuts)]
     )
+    del others[path]
+    return tuple(others)
 
 
 def _require_path_bytes(raw: bytes) -> None:

@@ -33,10 +33,10 @@ class CanonicalRequest(NamedTuple):
     path: str
     host: str | None = None
 
-    @property
-    def rule_method(self) -> str:
-        """The method that a rule has to name: ``GET`` admits ``HEAD``, which is GET without a body."""
-        return "GET" if self.method == "HEAD" else self.method
+
+def rule_method(method: str) -> str:
+    """The method that a rule has to name: ``GET`` admits ``HEAD``, which is GET without a body."""
+    return "GET" if method == "HEAD" else method
 
 
 def canonicalize(

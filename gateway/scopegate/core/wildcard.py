@@ -16,7 +16,7 @@ from urllib.parse import quote
 import re2
 
 from scopegate.core.errors import InvalidInput, MatchingFailed
-from scopegate.core.paths import canonical_path, readings
+from scopegate.core.paths import canonical_path, other_readings
 from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import canonical_host
 
@@ -160,9 +160,8 @@ class PatternSet(Generic[V]):
 
         Patterns that are to be told apart need different values.
         """
-        ways = readings(path)
-        found = self.matching_literally(ways[0], host)
-        for other in ways[1:]:
+        found = self.matching_literally(path, host)
+        for other in other_readings(path):
             admitting = self.matching_literally(other, host)
             found = [value for value in found if value in admitting]
         return found

@@ -350,6 +350,7 @@ class ClientConnection(asyncio.Protocol):
         while requests and self._current is None and not self._closing:
             self._current = request = requests.popleft()
             self._status = 0
+            self.request_id = ""
             self._keep_alive = request.keep_alive
             self._head_begun = False
             self._serving = True

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("scopegate")
 
+_ALLOWED = Reason.ALLOWED  # Python 3.11 looks the members of an enumeration up anew each time
 _SCHEME = b"http"  # where TLS ends before us, a trusted proxy says so
 
 
@@ -69,17 +70,13 @@ class Gateway:
 
     def serve(self, request: Received, client: ClientConnection) -> None:
         """Have `client` forward `request`, refuse it, or wait until Redis was asked."""
-        client.request_id = (
-            accepted_request_id(request.head.headers, client.address, self._trusted) or new_request_id()
-        )
+        note, query = _UNREAD, b""
+        verdict: Verdict | None
         try:
             started = time.perf_counter() if self._metrics.timing else 0.0
+            note = self._note(request.head, client.address)
+            client.request_id = note.request_id or new_request_id()
             path, query = split_target(request.target, request.head.headers)
-            note = request.head.note
-            if not isinstance(note, _Note):
-                note = request.head.note = _Note(
-                    self._enforcer.read(request.head.headers, http_version=request.head.http_version)
-                )
             verdict = self._enforcer.judge_known(
                 self._session.access, note.presented, request.method, path, query=query
             )
@@ -89,10 +86,10 @@ class Gateway:
             if started:
                 self._metrics.decision_took(time.perf_counter() - started)
         except RequestRefused as refused:
-            verdict, note, query = Verdict(Decision(refused.reason)), _UNREAD, b""
+            verdict = Verdict(Decision(refused.reason))
         except Exception:
             log.exception("refused, for the decision failed")
-            verdict, note, query = Verdict(Decision(Reason.INTERNAL_ERROR)), _UNREAD, b""
+            verdict = Verdict(Decision(Reason.INTERNAL_ERROR))
         self._act(verdict, request, client, note, query)
 
     async def _serve_later(
@@ -115,7 +112,7 @@ class Gateway:
         record = decision.record
         self._metrics.decided(decision.reason, None if record is None else record.type)
         canonical = verdict.request
-        if decision.reason is not Reason.ALLOWED or record is None or canonical is None:
+        if decision.reason is not _ALLOWED or record is None or canonical is None:
             client.refuse(refusal(decision.reason))
             return
         try:
@@ -150,6 +147,14 @@ class Gateway:
         else:
             client.forward(message, pool, takes_trailers=fields.takes_trailers)
 
+    def _note(self, head: Head, client: str | None) -> _Note:
+        note = head.note
+        if not isinstance(note, _Note):
+            presented = self._enforcer.read(head.headers, http_version=head.http_version)
+            request_id = accepted_request_id(head.headers, client, self._trusted)
+            note = head.note = _Note(presented, request_id)
+        return note
+
     def _fields(self, head: Head, client: str | None, host: bytes) -> Fields:
         received = head.headers
         takes_trailers, expects_continue = _wishes(received)
@@ -169,10 +174,11 @@ class Gateway:
 class _Note:
     """What the fields of a request come to; kept for as long as the client sends the same again."""
 
-    __slots__ = ("fields", "identity", "presented", "record")
+    __slots__ = ("fields", "identity", "presented", "record", "request_id")
 
-    def __init__(self, presented: Presented) -> None:
+    def __init__(self, presented: Presented, request_id: str | None = None) -> None:
         self.presented = presented
+        self.request_id = request_id  # that a trusted peer gave
         self.fields: Fields | None = None
         self.record: KeyRecord | None = None  # of the key that the fields were last allowed with
         self.identity = b""  # the lines that say so

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scopegate.core.decision import Decision
+    from scopegate.core.limits import Limits
     from scopegate.core.reasons import Reason
     from scopegate.middleware import AuthorizationMiddleware
     from scopegate.proxy import ReverseProxy
     from scopegate.settings import Settings
 
-__all__ = ["AuthorizationMiddleware", "Decision", "Reason", "ReverseProxy", "Settings"]
+__all__ = ["AuthorizationMiddleware", "Decision", "Limits", "Reason", "ReverseProxy", "Settings"]
 
 _HOMES = {
     "AuthorizationMiddleware": "scopegate.middleware",
     "Decision": "scopegate.core.decision",
+    "Limits": "scopegate.core.limits",
     "Reason": "scopegate.core.reasons",
     "ReverseProxy": "scopegate.proxy",
     "Settings": "scopegate.settings",

@@ -237,7 +237,7 @@ class Settings(BaseSettings):
         Address("127.0.0.1", 8080), description="HOST:PORT of the data plane, where API clients call."
     )
     admin_listen: ListenAddress = Field(
-        Address("127.0.0.1", 8081), description="HOST:PORT of the control plane (health)."
+        Address("127.0.0.1", 8081), description="HOST:PORT of the control plane (health, metrics)."
     )
     redis_url: SecretStr | None = Field(
         None, description="Redis or Valkey: redis://, rediss:// or unix://. Without it, an embedded Valkey."

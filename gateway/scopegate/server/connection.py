@@ -158,6 +158,8 @@ class ClientConnection(asyncio.Protocol):
 
     def refuse(self, problem: Problem) -> None:
         """Answer the current request with `problem`."""
+        if self._transport.is_closing():
+            return
         request = self._current
         self._keep_alive = (
             request is not None and request.complete and request.keep_alive and not self._host.draining
@@ -178,13 +180,13 @@ class ClientConnection(asyncio.Protocol):
     def interim(self, status: int, headers: list[Field]) -> None:
         """Pass an interim answer on; clients of HTTP/1.0 would not understand it."""
         request = self._current
-        if request is not None and request.head.http_version == "1.1":
+        if request is not None and request.head.http_version == "1.1" and not self._transport.is_closing():
             self._transport.write(interim_head(status, headers))
 
     def respond(self, answer: Answer, piece: bytes, *, last: bool) -> None:
         """Write the head of the answer, and what there is of its body."""
         request = self._current
-        if request is None:
+        if request is None or self._transport.is_closing():
             return
         self._status = answer.status
         in_chunks = answer.unmeasured and not answer.bodiless
@@ -206,6 +208,8 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, answer: Answer, piece: bytes, *, last: bool) -> None:
         """Write more of the body."""
+        if self._transport.is_closing():
+            return
         if self._chunked:
             piece = chunk(piece, last=last, trailers=answer.trailers if self._trailers else ())
         if piece:
@@ -216,7 +220,8 @@ class ClientConnection(asyncio.Protocol):
     def switch(self, answer: Answer, connection: Connection) -> None:
         """Join the client and the upstream."""
         request = self._current
-        if request is None:
+        if request is None or self._transport.is_closing():
+            connection.close()
             return
         if not accepts(answer.headers, request.head.headers):
             connection.close()
@@ -282,6 +287,7 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the client off."""
         self._closing = True
+        self._cancel()
         if self._until_close:  # an orderly end would make half an answer a whole one
             connected = self._transport.get_extra_info("socket")
             with suppress(OSError):  # it is closed already

@@ -100,7 +100,11 @@ _REWRITES = frozenset(
     }
 )
 
-_ALWAYS_DROPPED = _FOREIGN_IDENTITY | _REWRITES | {REQUEST_ID}
+# What was for the server that read the request. Transfer-Encoding alone tells an application something
+# of the message: that it has a body.
+_FOR_THE_SERVER = HOP_BY_HOP - {b"transfer-encoding"}
+
+_ALWAYS_DROPPED = _FOREIGN_IDENTITY | _REWRITES | _FOR_THE_SERVER | {REQUEST_ID}
 
 _NOTHING: frozenset[bytes] = frozenset()
 _LONGEST_REMEMBERED = 64
@@ -161,10 +165,10 @@ def admitted(headers: Sequence[Field], *, credentials: frozenset[bytes]) -> list
     """The fields of a client's request that may reach the protected application.
 
     Dropped are the `credentials` fields, every identity claim in every spelling, fields that make
-    an application see another method, path or client than the one authorized, and whatever the
-    client's ``Connection`` nominates, so that nobody later applies that wish to *our* headers.
-    Framing (``Content-Length``, ``Transfer-Encoding``) and ``Upgrade`` stay: they are the server's
-    and the proxy's business.
+    an application see another method, path or client than the one authorized, hop-by-hop fields,
+    which were for the server, and whatever the client's ``Connection`` nominates, so that nobody
+    later applies that wish to *our* headers. Framing (``Content-Length``, ``Transfer-Encoding``)
+    stays: it tells whether there is a body.
     """
     return passing(headers, _admitted_with(credentials))
 
@@ -180,7 +184,6 @@ def is_admitted(name: bytes, credentials: frozenset[bytes]) -> bool:
     return not (
         name in _ALWAYS_DROPPED
         or name.startswith(_IDENTITY_PREFIXES)
-        or name == b"connection"
         or name in {credential.replace(b"_", b"-") for credential in credentials}
     )
 

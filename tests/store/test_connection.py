@@ -43,6 +43,8 @@ OPERATIONS: dict[str, Operation] = {
     "access.scope": lambda store: store.access.scope(text_of(key())),
     "access.of_user": lambda store: store.access.of_user(TAG, "kim"),
 }
+# They ask nobody, so there is nobody who could fail to answer.
+WITHOUT_STORE = {"access.known_scope", "access.known_user"}
 each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 
 
@@ -55,7 +57,7 @@ def test_every_operation_is_among_them() -> None:
         for method in dir(part)
         if not method.startswith("_")
     }
-    assert public | {"require_reachable"} == OPERATIONS.keys()
+    assert public - WITHOUT_STORE | {"require_reachable"} == OPERATIONS.keys()
 
 
 async def refusal(url: str, operation: Operation) -> StoreUnavailable:

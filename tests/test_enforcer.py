@@ -163,7 +163,7 @@ async def test_what_is_known_is_judged_as_what_was_asked_for(facts: Facts, name:
 
 def test_every_reason_to_refuse_a_canonical_request_is_among_the_cases(facts: Facts) -> None:
     seen = {reason for _, reason in cases(facts).values()}
-    others = {Reason.STORE_UNAVAILABLE, Reason.INTERNAL_ERROR}
+    others = {Reason.STORE_UNAVAILABLE, Reason.INTERNAL_ERROR, Reason.TOO_MANY_FAILURES}
     missing = set(Reason) - seen - others
     # Before the reading of a request there are its server's refusals and the many of paths.
     assert {reason for reason in missing if not reason.startswith(("path_", "request_", "http_"))} == set()

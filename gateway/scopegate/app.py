@@ -39,6 +39,7 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
         pepper=settings.pepper_bytes,
         max_staleness=settings.max_staleness,
         limits=settings.limits,
+        failed_auth_limit=settings.failed_auth_limit,
     )
 
 

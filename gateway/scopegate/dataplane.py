@@ -38,6 +38,7 @@ async def opened_worker(settings: Settings, metrics: WorkerMetrics) -> AsyncIter
         key_header=settings.key_header.lower().encode("ascii"),
         pepper=settings.pepper_bytes,
         limits=settings.limits,
+        failure_limit=settings.failed_auth_limit,
     )
     gateway = Gateway(enforcer, session, routes, trusted=settings.trusted_proxies, metrics=metrics)
     await session.open()

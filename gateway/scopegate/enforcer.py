@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import secrets
+import time
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scopegate.core import keys
+from scopegate.core.attempts import DEFAULT_LIMIT, FAILURES, FailureLimit, in_seconds
 from scopegate.core.catalogue import Catalogue
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, the_key
 from scopegate.core.decision import Decision, Scope, decide, decide_in, usable_scope
@@ -33,6 +36,7 @@ log = logging.getLogger("scopegate")
 Entitlement = tuple["Principal | None", Catalogue]
 _NOBODY: Entitlement = (None, Catalogue())
 _DEFAULT_LIMITS = Limits()
+_PROVED = 16_384  # keys that are remembered to be right
 
 
 class AccessSource(Protocol):
@@ -56,18 +60,22 @@ class AccessSource(Protocol):
 
 
 class Verdict(NamedTuple):
-    """A decision and the reading of the request that it is about; None where there is no single one."""
+    """A decision and the reading of the request that it is about; None where there is no single one.
+
+    ``retry_after`` is in how many seconds it is worth asking again, where that is known.
+    """
 
     decision: Decision
     request: CanonicalRequest | None = None
+    retry_after: int | None = None
 
 
 class Presented(NamedTuple):
     """What the fields of a request say to whoever decides; the same for every request with the same fields.
 
     ``refusal`` is why no request with these fields can be decided, if none can. ``host`` is None
-    where none was sent. ``key`` is well formed, or None with ``key_refusal`` saying why there is none.
-    ``digest`` is the key's.
+    where none was sent. ``key`` is well formed, or ``key_refusal`` says why there is none; it is None
+    then, or, where a text that is no key was sent, one that nobody has. ``digest`` is the key's.
     """
 
     refusal: Reason | None
@@ -89,7 +97,9 @@ class Enforcer:
         key_header: the lower-case name of the field that holds the key.
         pepper: the HMAC key under which digests were made, if any.
         limits: how large a request may be.
+        failure_limit: how many authentications of one origin may fail in a minute; 0 sets no limit.
         clock: tells the present moment.
+        ticks: tells the nanoseconds since some moment.
     """
 
     def __init__(
@@ -99,7 +109,9 @@ class Enforcer:
         key_header: bytes = DEFAULT_KEY_HEADER,
         pepper: bytes | None = None,
         limits: Limits = _DEFAULT_LIMITS,
+        failure_limit: int = DEFAULT_LIMIT,
         clock: Callable[[], datetime] = utc_now,
+        ticks: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._key_prefix = key_prefix
         self.key_header = key_header
@@ -107,6 +119,11 @@ class Enforcer:
         self._pepper = pepper
         self.limits = limits
         self._clock = clock
+        self._ticks = ticks
+        self._failures = (
+            FailureLimit(failure_limit, secret=secrets.token_bytes(16)) if failure_limit else None
+        )
+        self._proved: dict[str, None] = {}
         self._throttle = Throttle()
 
     def read(self, headers: Sequence[Field], *, http_version: str) -> Presented:
@@ -128,7 +145,7 @@ class Enforcer:
             return Presented(None, host, key_refusal=refused.reason)
         key = keys.parse(text, prefix=self._key_prefix)
         if key is None:
-            return Presented(None, host, key_refusal=Reason.KEY_MALFORMED)
+            return Presented(None, host, *keys.stand_in(text, pepper=self._pepper), Reason.KEY_MALFORMED)
         return _new(Presented, (None, host, key, keys.digest(key, pepper=self._pepper), None))
 
     async def judge(
@@ -145,11 +162,14 @@ class Enforcer:
             scope = await access.scope(key)
             # Not before the secret is proved: the time that the look-up takes would tell which ids exist.
             usable = usable_scope(scope, digest, self._clock())
-            if isinstance(usable, Scope) and usable.record.user is not None:
+            if isinstance(usable, Decision):
+                return _refused(usable, presented, request)
+            self._remember(digest)
+            if usable.record.user is not None:
                 principal, catalogue = await access.of_user(key.tenant_tag, usable.record.user)
         except StoreUnavailable as unavailable:
             self._warn(unavailable)
-            return Verdict(Decision(Reason.STORE_UNAVAILABLE), request)
+            return _refused(Decision(Reason.STORE_UNAVAILABLE), presented, request)
         decision = decide(
             request,
             digest=digest,
@@ -176,13 +196,43 @@ class Enforcer:
             return None
         usable = usable_scope(scope, presented.digest, self._clock())
         if isinstance(usable, Decision):
-            return Verdict(usable, request)
+            return _refused(usable, presented, request)
         user = usable.record.user
         # As above: nobody is looked up before the secret is proved.
         entitlement = _NOBODY if user is None else access.known_user(key.tenant_tag, user)
         if entitlement is None:
             return None
-        return _new(Verdict, (decide_in(usable, request, *entitlement), request))
+        return _new(Verdict, (decide_in(usable, request, *entitlement), request, None))
+
+    def unasked(self, access: AccessSource, presented: Presented, origin: bytes | None) -> Verdict | None:
+        """Why `access` is not asked what `judge_known` did not know; None if it is.
+
+        An origin that is over the limit of failures has it asked only about keys that proved right
+        before. So its failures cost no look-up, and the right keys of others who share its address
+        are good whatever it does.
+        """
+        if self._failures is None or origin is None:
+            return None
+        wait = self._failures.wait(origin, self._ticks())
+        if not wait or presented.key is None or presented.digest in self._proved:
+            return None
+        if access.known_scope(presented.key) is not NOT_KNOWN:
+            return None  # the secret is proved, and only the user is asked for
+        return _too_many(wait)
+
+    def bounded(self, verdict: Verdict, origin: bytes | None) -> Verdict:
+        """`verdict`, which counts against `origin` if it is a failure; another one if that is too many."""
+        if self._failures is None or origin is None or verdict.decision.reason not in FAILURES:
+            return verdict
+        wait = self._failures.count(origin, self._ticks())
+        return _too_many(wait) if wait else verdict
+
+    def _remember(self, digest: str) -> None:
+        """Note that this key is right, or was: it is worth asking for again."""
+        if self._failures is not None and digest not in self._proved:
+            if len(self._proved) >= _PROVED:
+                del self._proved[next(iter(self._proved))]
+            self._proved[digest] = None
 
     def _question(
         self, presented: Presented, method: str, raw_path: bytes, query: bytes
@@ -208,3 +258,13 @@ class Enforcer:
                 unavailable.message,
                 unmentioned,
             )
+
+
+def _refused(decision: Decision, presented: Presented, request: CanonicalRequest) -> Verdict:
+    """What was found of the key that stood in for a text that is none is not what was wrong with that."""
+    refusal = presented.key_refusal
+    return Verdict(decision if refusal is None else Decision(refusal), request)
+
+
+def _too_many(wait: int) -> Verdict:
+    return Verdict(Decision(Reason.TOO_MANY_FAILURES), retry_after=in_seconds(wait))

@@ -8,8 +8,10 @@ from urllib.parse import unquote
 
 from scopegate.core import headers as fields
 from scopegate.core.admission import identity_fields
+from scopegate.core.attempts import DEFAULT_LIMIT, origin_of
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, credential_fields
 from scopegate.core.decision import Decision
+from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.framing import Body, body_framing
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
 from scopegate.core.limits import Limits
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("scopegate")
 
 _POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
+_NO_PROXIES = TrustedProxies()  # whose word counts is for the server to know
 
 
 class AuthorizationMiddleware:
@@ -46,6 +49,8 @@ class AuthorizationMiddleware:
         key_header: the header field that holds the key, beside ``Authorization: Bearer``.
         pepper: the HMAC key under which the digests of keys were made, if any.
         limits: how large a request may be, in place of the defaults.
+        failed_auth_limit: how many authentications of one client may fail in a minute, by the address
+            that the server gives; 0 sets no limit.
         max_staleness: for how many seconds after Redis was lost the last known rights count; 0 reads
             Redis for every request.
 
@@ -64,6 +69,7 @@ class AuthorizationMiddleware:
         key_header: str = DEFAULT_KEY_HEADER.decode(),
         pepper: bytes | None = None,
         limits: Limits | None = None,
+        failed_auth_limit: int = DEFAULT_LIMIT,
         max_staleness: float = MAX_STALENESS,
     ) -> None:
         self.app = app
@@ -73,6 +79,7 @@ class AuthorizationMiddleware:
             key_header=key_header.lower().encode("ascii"),
             pepper=pepper,
             limits=limits or Limits(),
+            failure_limit=failed_auth_limit,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +93,8 @@ class AuthorizationMiddleware:
         request_id = new_request_id()
         verdict = await self._judge(scope)
         if not verdict.decision.allowed or verdict.request is None:
-            await _refuse(scope, receive, send, refusal(verdict.decision.reason), request_id)
+            problem = refusal(verdict.decision.reason, retry_after=verdict.retry_after)
+            await _refuse(scope, receive, send, problem, request_id)
             return
         admitted = self._admitted(scope, verdict, request_id)
         if kind == "http" and self._may_outgrow_limit(scope):
@@ -115,8 +123,12 @@ class AuthorizationMiddleware:
             query: bytes = scope.get("query_string", b"")
             presented = self._enforcer.read(scope["headers"], http_version=scope.get("http_version", "1.1"))
             access = session.access
-            known = self._enforcer.judge_known(access, presented, method, raw_path, query=query)
-            return known or await self._enforcer.judge(access, presented, method, raw_path, query=query)
+            verdict = self._enforcer.judge_known(access, presented, method, raw_path, query=query)
+            if verdict is None:
+                verdict = self._enforcer.unasked(access, presented, _origin(scope))
+            if verdict is None:
+                verdict = await self._enforcer.judge(access, presented, method, raw_path, query=query)
+            return verdict if verdict.decision.allowed else self._enforcer.bounded(verdict, _origin(scope))
         except Exception:
             log.exception("refused, for the decision failed")
             return Verdict(Decision(Reason.INTERNAL_ERROR))
@@ -200,6 +212,12 @@ class _BoundedExchange:
         self._begun = True
         if not self._refused:
             await self._send(message)
+
+
+def _origin(scope: Scope) -> bytes | None:
+    """Whose failures count together, by the address that the server gives."""
+    client = scope.get("client")
+    return origin_of((), client=client[0] if client else None, trusted=_NO_PROXIES)
 
 
 def _raw_path(scope: Scope) -> bytes | None:

@@ -107,6 +107,12 @@ _REFUSALS = {
     Reason.KEY_UNKNOWN: _wrong_key(Reason.KEY_UNKNOWN),
     Reason.KEY_SECRET_WRONG: _wrong_key(Reason.KEY_SECRET_WRONG),
     Reason.KEY_DELETED: _wrong_key(Reason.KEY_DELETED),
+    Reason.TOO_MANY_FAILURES: _refusal(
+        429,
+        Reason.TOO_MANY_FAILURES,
+        "Too many API keys were not valid",
+        "Too many requests from this address had a key that is not valid. Try again later.",
+    ),
     Reason.KEY_EXPIRED: _refusal(
         401,
         Reason.KEY_EXPIRED,
@@ -227,17 +233,23 @@ _REFUSALS = {
 }
 
 
-def refusal(reason: Reason) -> Problem:
+def refusal(reason: Reason, *, retry_after: int | None = None) -> Problem:
     """The answer to a request that was refused with `reason`, with the challenge that belongs to it.
 
     RFC 9110 section 11.6.1: a 401 carries ``WWW-Authenticate``. The error codes are those of
-    RFC 6750 section 3.1, which wants none where no key was sent.
+    RFC 6750 section 3.1, which wants none where no key was sent. `retry_after` is in how many seconds
+    it is worth asking again.
     """
-    return _ANSWERS[reason]
+    problem = _ANSWERS[reason]
+    if retry_after is None:
+        return problem
+    return replace(problem, headers=(*problem.headers, (b"retry-after", b"%d" % retry_after)))
 
 
 def _with_challenge(reason: Reason, problem: Problem) -> Problem:
     check = refused_by(reason)
+    if reason is Reason.TOO_MANY_FAILURES:
+        return problem  # nothing is said of the key
     if reason is Reason.KEY_MISSING:
         challenge = 'Bearer realm="scopegate"'
     elif check in {Check.CREDENTIAL, Check.KEY}:

@@ -31,6 +31,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from scopegate.core.attempts import DEFAULT_LIMIT
 from scopegate.core.errors import ConfigurationError, ScopegateError
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
@@ -232,6 +233,12 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[InstanceOf[TrustedProxies], NoDecode, BeforeValidator(_parse_proxies)] = Field(
         TrustedProxies(),
         description="Addresses and networks of proxies in front, whose forwarding claims are believed.",
+    )
+    failed_auth_limit: int = Field(
+        DEFAULT_LIMIT,
+        ge=0,
+        le=1_000_000,
+        description="Wrong keys a minute from one client address, in each worker, else 429; 0: no limit.",
     )
     listen: ListenAddress = Field(
         Address("127.0.0.1", 8080), description="HOST:PORT of the data plane, where API clients call."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, NamedTuple
 
-from scopegate.core.keys import KeyRecord, KeyState, KeyType, state
+from scopegate.core.keys import DIGEST_LENGTH, KeyRecord, KeyState, KeyType, state
 from scopegate.core.reasons import Reason
 from scopegate.core.request import METHODS, rule_method
 from scopegate.core.wildcard import PatternSet, UrlPattern
@@ -88,6 +88,8 @@ def decide(
 def usable_scope(scope: Scope | None, digest: str, now: datetime) -> Scope | Decision:
     """The first half of `decide`: `scope` itself, if the key is one to use now, or why it is not."""
     if scope is None:
+        # In the time that the comparison with a record's takes.
+        hmac.compare_digest(digest, _NOBODYS_DIGEST)
         return Decision(Reason.KEY_UNKNOWN)
     record = scope.record
     # The first check on purpose: what state the key is in is told to its holder only.
@@ -150,6 +152,7 @@ _new = tuple.__new__  # half the price of a named tuple's own constructor
 _ACTIVE = KeyState.ACTIVE
 _CUSTOM = KeyType.CUSTOM
 _ALLOWED = Reason.ALLOWED
+_NOBODYS_DIGEST = "-" * DIGEST_LENGTH
 _REFUSED_STATES = {
     KeyState.DISABLED: Reason.KEY_DISABLED,
     KeyState.EXPIRED: Reason.KEY_EXPIRED,

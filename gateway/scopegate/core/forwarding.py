@@ -118,6 +118,19 @@ def forwarded_fields(
     return _of_proxy(claims, client, scheme, host)
 
 
+def caller(headers: Iterable[Field], *, client: str | None, trusted: TrustedProxies) -> str | None:
+    """The address of who called whom we trust: the peer's own, or the newest claim that is not a proxy's.
+
+    None where that has no address, or where a trusted peer does not say.
+    """
+    if client is None or client not in trusted:
+        return _address(client) if client else None
+    claims = tuple([field for field in headers if field[0] in _CLAIMS])
+    nodes = _read(claims).nodes if claims else ()
+    found = next((node for node in reversed(nodes) if node not in trusted), _UNKNOWN)
+    return None if found == _UNKNOWN else found
+
+
 def accepted_request_id(headers: Iterable[Field], client: str | None, trusted: TrustedProxies) -> str | None:
     """The one plain ``X-Request-ID`` that a trusted peer gave."""
     if client is None or client not in trusted:

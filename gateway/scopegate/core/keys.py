@@ -1,9 +1,8 @@
 """API keys: their text, their record, and their state at a given moment.
 
 A key's text is ``<prefix>_<id>_<secret><checksum>``. The id is public and finds the record, the
-secret is shown once and never stored, the checksum lets garbage and typing errors be refused
-without a look-up and lets secret scanners recognise a key (the form that GitHub's tokens made
-known).
+secret is shown once and never stored, the checksum tells a key from garbage and typing errors, and
+lets secret scanners recognise one (the form that GitHub's tokens made known).
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ TENANT_TAG_LENGTH = 3
 ID_LENGTH = 12
 SECRET_LENGTH = 32  # 62**32 > 2**190
 CHECKSUM_LENGTH = 6  # 62**6 > 2**32
+DIGEST_LENGTH = 64
 _PAIRS = [first + last for first in BASE62 for last in BASE62]  # the two digits of each number below 62**2
 DEFAULT_PREFIX = "sg"
 
@@ -42,6 +42,7 @@ MAX_DESCRIPTION = 500
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}")
+_TEXT_LENGTH = 16 + 1 + ID_LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH  # with the longest prefix
 
 
 class KeyText(NamedTuple):
@@ -111,6 +112,18 @@ def digest(key: KeyText, *, pepper: bytes | None = None) -> str:
     if pepper:
         return hmac.new(pepper, key.text.encode("ascii"), hashlib.sha256).hexdigest()
     return hashlib.sha256(key.text.encode("ascii")).hexdigest()
+
+
+def stand_in(text: str, *, pepper: bytes | None = None) -> tuple[KeyText, str]:
+    """A key that nobody has, with its digest, to look up and compare in place of `text`, which is none.
+
+    So garbage takes the way of a key that is unknown, and the time. No id and no digest begins with a
+    hyphen. Of a text that is longer than keys are, the rest is not looked at.
+    """
+    start = text[:_TEXT_LENGTH].encode("latin-1")
+    made = hmac.new(pepper, start, hashlib.sha256) if pepper else hashlib.sha256(start)
+    nobodys = "-" + made.hexdigest()[1:]
+    return KeyText(id=nobodys[:ID_LENGTH], text=""), nobodys
 
 
 @lru_cache(maxsize=8)

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     KEY_MALFORMED = "key_malformed"
     KEY_UNKNOWN = "key_unknown"
     KEY_SECRET_WRONG = "key_secret_wrong"  # noqa: S105 -- the name of a reason
+    TOO_MANY_FAILURES = "too_many_failures"
 
     KEY_DELETED = "key_deleted"
     KEY_EXPIRED = "key_expired"
@@ -94,6 +95,7 @@ _CHECKS: dict[Check, tuple[Reason, ...]] = {
         Reason.KEY_MALFORMED,
         Reason.KEY_UNKNOWN,
         Reason.KEY_SECRET_WRONG,
+        Reason.TOO_MANY_FAILURES,
     ),
     Check.KEY: (Reason.KEY_DELETED, Reason.KEY_EXPIRED, Reason.KEY_DISABLED),
     Check.SCOPE: (Reason.URL_NOT_ALLOWED, Reason.METHOD_NOT_ALLOWED),

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from scopegate.core.admission import identity_fields
+from scopegate.core.attempts import FAILURES, origin_of
 from scopegate.core.credentials import credential_fields
 from scopegate.core.decision import Decision
 from scopegate.core.forwarding import TrustedProxies, accepted_request_id, forwarded_fields
@@ -81,6 +82,9 @@ class Gateway:
                 self._session.access, note.presented, request.method, path, query=query
             )
             if verdict is None:
+                origin = self._origin(request, client)
+                verdict = self._enforcer.unasked(self._session.access, note.presented, origin)
+            if verdict is None:
                 client.await_verdict(self._serve_later(request, client, note, path, query))
                 return
             if started:
@@ -110,11 +114,11 @@ class Gateway:
         """Carry the verdict out. Whatever goes wrong before the request is on its way refuses it."""
         decision = verdict.decision
         record = decision.record
-        self._metrics.decided(decision.reason, None if record is None else record.type)
         canonical = verdict.request
         if decision.reason is not _ALLOWED or record is None or canonical is None:
-            client.refuse(refusal(decision.reason))
+            self._refuse(verdict, request, client)
             return
+        self._metrics.decided(decision.reason, record.type)
         try:
             chosen = self._routes.choose(canonical.host, canonical.path)
             if chosen is None:
@@ -146,6 +150,19 @@ class Gateway:
             client.refuse(refusal(Reason.INTERNAL_ERROR))
         else:
             client.forward(message, pool, takes_trailers=fields.takes_trailers)
+
+    def _refuse(self, verdict: Verdict, request: Received, client: ClientConnection) -> None:
+        try:
+            if verdict.decision.reason in FAILURES:
+                verdict = self._enforcer.bounded(verdict, self._origin(request, client))
+        except Exception:
+            log.exception("refused, and the failure was not counted")
+        reason, record, *_ = verdict.decision
+        self._metrics.decided(reason, None if record is None else record.type)
+        client.refuse(refusal(reason, retry_after=verdict.retry_after))
+
+    def _origin(self, request: Received, client: ClientConnection) -> bytes | None:
+        return origin_of(request.head.headers, client=client.address, trusted=self._trusted)
 
     def _note(self, head: Head, client: str | None) -> _Note:
         note = head.note

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scopegate.core import keys
+from scopegate.core.attempts import FAILURES
 from scopegate.core.catalogue import Catalogue, Endpoint
 from scopegate.core.decision import Scope
 from scopegate.core.errors import MatchingFailed, StoreUnavailable
@@ -45,6 +48,7 @@ class Facts:
         self.scopes: dict[str, Scope] = {}
         self.known = {"scope", "user"}
         self.asked: list[str] = []
+        self.looked_up = 0
         self.fails = False
 
     def put(self, key: KeyText, **fields: Any) -> KeyText:
@@ -68,6 +72,7 @@ class Facts:
         return PRINCIPALS.get(user_id), CATALOGUE
 
     def known_scope(self, key: KeyText) -> Scope | NotKnown | None:
+        self.looked_up += 1
         return self.scopes.get(key.id) if "scope" in self.known else NOT_KNOWN
 
     def known_user(self, _tenant_tag: str, user_id: str) -> Entitlement | None:
@@ -88,7 +93,8 @@ def facts() -> Facts:
     return Facts()
 
 
-ENFORCER = Enforcer(clock=lambda: NOW, limits=Limits(target=100, fields=8, body=10))
+LIMITS = Limits(target=100, fields=8, body=10)
+ENFORCER = Enforcer(clock=lambda: NOW, limits=LIMITS)
 RULES = (Rule("GET", "/api/recordings/*"), Rule("GET", "https://gw.test/api/*"))
 
 
@@ -222,3 +228,174 @@ def test_judging_what_is_known_needs_no_event_loop(facts: Facts) -> None:
     verdict = judge_known(facts, cases(facts)["allowed"][0])
     assert verdict is not None
     assert verdict.decision.allowed
+
+
+# Failed authentication
+
+ORIGIN = bytes([8, 8, 4, 4])
+WRONG = ("garbage", "nobody's", "forged", "deleted")
+
+
+class Work:
+    """Counts the steps that a judgement takes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.digests = self.comparisons = 0
+        sha256, compare = hashlib.sha256, hmac.compare_digest
+
+        def counted_sha256(data: bytes) -> Any:
+            self.digests += 1
+            return sha256(data)
+
+        def counted_compare(one: str, other: str) -> bool:
+            self.comparisons += 1
+            assert len(one) == len(other) == 64
+            return compare(one, other)
+
+        monkeypatch.setattr(hashlib, "sha256", counted_sha256)
+        monkeypatch.setattr(hmac, "compare_digest", counted_compare)
+
+
+@pytest.mark.parametrize("known", [{"scope"}, set()], ids=["known", "asked for"])
+@pytest.mark.parametrize("name", WRONG)
+async def test_a_wrong_key_takes_one_digest_one_look_up_and_one_comparison(
+    facts: Facts, monkeypatch: pytest.MonkeyPatch, name: str, known: set[str]
+) -> None:
+    asked, reason = cases(facts)[name]
+    assert reason in FAILURES
+    facts.known = known
+    work = Work(monkeypatch)
+    presented = ENFORCER.read(asked["headers"], http_version="1.1")
+    question = (asked["method"], asked["raw_path"])
+    verdict = ENFORCER.judge_known(facts, presented, *question, query=b"")
+    if not known:
+        assert verdict is None
+        verdict = await ENFORCER.judge(facts, presented, *question, query=b"")
+    assert verdict is not None
+    assert verdict.decision.reason is reason
+    assert (work.digests, facts.looked_up, work.comparisons) == (1, 1, 1)
+    assert facts.asked == ([] if known else ["scope"])
+
+
+@pytest.mark.parametrize("pepper", [None, b"pepper"])
+@pytest.mark.parametrize("text", ["", "nonsense", "\xe4" * 300, "sg_" + "0" * 40_000])
+def test_garbage_is_looked_up_as_a_key_that_nobody_can_have(text: str, pepper: bytes | None) -> None:
+    key, digest = keys.stand_in(text, pepper=pepper)
+    assert (len(key.id), len(digest)) == (keys.ID_LENGTH, keys.DIGEST_LENGTH)
+    assert not set(key.id) <= set(keys.BASE62)
+    assert digest.startswith(key.id)
+
+
+async def test_garbage_that_begins_with_a_right_key_is_garbage(facts: Facts) -> None:
+    key = facts.put(mint())
+    for text in (key.text + "x", f"{key.text} {key.text}"):
+        verdict = judge_known(facts, request(text))
+        assert verdict is not None
+        assert verdict.decision.reason is Reason.KEY_MALFORMED
+        assert verdict == await judge(facts, request(text))
+
+
+async def test_garbage_is_garbage_though_nobody_answers(facts: Facts) -> None:
+    facts.fails = True
+    assert (await judge(facts, request("nonsense"))).decision.reason is Reason.KEY_MALFORMED
+
+
+class Door:
+    """An enforcer with a limit, asked as the two shells ask it."""
+
+    def __init__(self, facts: Facts, *, failure_limit: int = 3) -> None:
+        self.now = 1_000_000_000
+        self._facts = facts
+        self._enforcer = Enforcer(
+            clock=lambda: NOW, ticks=lambda: self.now, limits=LIMITS, failure_limit=failure_limit
+        )
+
+    async def __call__(self, asked: dict[str, Any], origin: bytes | None = ORIGIN) -> Verdict:
+        enforcer, facts = self._enforcer, self._facts
+        presented = enforcer.read(asked["headers"], http_version="1.1")
+        question = (asked["method"], asked["raw_path"])
+        verdict = enforcer.judge_known(facts, presented, *question, query=asked["query"])
+        verdict = verdict or enforcer.unasked(facts, presented, origin)
+        verdict = verdict or await enforcer.judge(facts, presented, *question, query=asked["query"])
+        return enforcer.bounded(verdict, origin)
+
+    async def reasons(self, *asked: dict[str, Any], origin: bytes | None = ORIGIN) -> list[Reason]:
+        return [(await self(one, origin)).decision.reason for one in asked]
+
+
+@pytest.mark.parametrize("known", [{"scope", "user"}, set()], ids=["known", "asked for"])
+@pytest.mark.parametrize("name", WRONG)
+async def test_wrong_keys_are_refused_as_such_up_to_the_limit(
+    facts: Facts, name: str, known: set[str]
+) -> None:
+    asked, reason = cases(facts)[name]
+    facts.known = known
+    door = Door(facts)
+    assert await door.reasons(*[asked] * 5) == [reason] * 3 + [Reason.TOO_MANY_FAILURES] * 2
+    assert len(facts.asked) == (0 if known else 3)
+    assert (await door(asked)).retry_after == 20
+    assert await door.reasons(asked, origin=b"another") == [reason]
+    door.now += 20_000_000_000
+    assert await door.reasons(asked, asked) == [reason, Reason.TOO_MANY_FAILURES]
+
+
+async def test_all_kinds_of_wrong_keys_count_together(facts: Facts) -> None:
+    door = Door(facts, failure_limit=4)
+    asked = [cases(facts)[name][0] for name in WRONG]
+    assert await door.reasons(*asked) == [cases(facts)[name][1] for name in WRONG]
+    assert set(await door.reasons(*asked)) == {Reason.TOO_MANY_FAILURES}
+
+
+async def test_nothing_else_counts(facts: Facts) -> None:
+    others = [(asked, reason) for asked, reason in cases(facts).values() if reason not in FAILURES]
+    door = Door(facts, failure_limit=1)
+    for _ in range(3):
+        for asked, reason in others:
+            assert await door.reasons(asked) == [reason]
+    garbage, reason = cases(facts)["garbage"]
+    assert await door.reasons(garbage) == [reason]
+
+
+@pytest.mark.parametrize(("origin", "failure_limit"), [(None, 1), (ORIGIN, 0)])
+async def test_without_an_origin_or_a_limit_nothing_is_too_many(
+    facts: Facts, origin: bytes | None, failure_limit: int
+) -> None:
+    door = Door(facts, failure_limit=failure_limit)
+    garbage, reason = cases(facts)["garbage"]
+    for facts.known in ({"scope"}, set()):
+        assert set(await door.reasons(*[garbage] * 50, origin=origin)) == {reason}
+
+
+async def test_a_right_key_passes_where_others_fail_too_often(facts: Facts) -> None:
+    right, _ = cases(facts)["allowed"]
+    stranger, _ = cases(facts)["to anybody"]
+    garbage, reason = cases(facts)["garbage"]
+    door = Door(facts, failure_limit=1)
+
+    assert await door.reasons(garbage, right, garbage) == [reason, Reason.ALLOWED, Reason.TOO_MANY_FAILURES]
+    facts.known = {"scope"}  # the key is known, and its user has to be asked for
+    assert await door.reasons(right) == [Reason.ALLOWED]
+    facts.known = set()  # nothing is known any more, but that the key was right
+    assert await door.reasons(right) == [Reason.ALLOWED]
+    facts.asked.clear()
+    assert await door.reasons(stranger, garbage) == [Reason.TOO_MANY_FAILURES] * 2
+    assert facts.asked == []
+    assert await door.reasons(stranger, origin=b"another") == [Reason.ALLOWED]
+    assert await door.reasons(stranger) == [Reason.ALLOWED]
+
+
+async def test_the_keys_that_are_remembered_to_be_right_are_bounded(
+    facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scopegate.enforcer._PROVED", 2)
+    first, second, third = (request(facts.put(mint())) for _ in range(3))
+    facts.known = set()
+    door = Door(facts, failure_limit=1)
+    assert await door.reasons(first, second, third, third) == [Reason.ALLOWED] * 4
+    assert len(door._enforcer._proved) == 2
+    await door.reasons(request("nonsense"))
+    assert await door.reasons(first, second, third) == [
+        Reason.TOO_MANY_FAILURES,
+        Reason.ALLOWED,
+        Reason.ALLOWED,
+    ]

@@ -411,15 +411,21 @@ def test_a_status_passes_as_it_is(server: Server, upstream: Upstream, status: in
 
 @pytest.mark.parametrize(
     ("wish", "passed"),
-    [((b"TE: trailers",), True), ((b"TE: gzip, trailers",), True), ((b"TE: gzip",), False), ((), False)],
-    ids=["trailers", "among others", "gzip", "none"],
+    [
+        ((b"TE: trailers", b"Connection: TE"), True),
+        ((b"TE: gzip, trailers", b"Connection: keep-alive, te"), True),
+        ((b"TE: gzip", b"Connection: TE"), False),
+        ((b"TE: trailers",), False),
+        ((), False),
+    ],
+    ids=["trailers", "among others", "gzip", "not of this connection", "none"],
 )
 @OWN
 def test_trailers_of_an_answer_pass_to_those_who_take_them(
     server: Server, upstream: Upstream, wish: tuple[bytes, ...], *, passed: bool
 ) -> None:
     with server.connect() as client:
-        client.send(request(b"GET", b"/", *wish, *([b"Connection: TE"] if wish else [])))
+        client.send(request(b"GET", b"/", *wish))
         peer = upstream.called()
         assert peer.request().values(b"te") == ([b"trailers"] if passed else [])
         peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n")

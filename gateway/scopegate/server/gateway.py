@@ -17,7 +17,7 @@ from scopegate.core.target import split_target
 from scopegate.enforcer import Presented, Verdict
 from scopegate.problems import refusal
 from scopegate.proxy.failures import NO_UPSTREAM, ExchangeFailed, RequestNotForwardable
-from scopegate.proxy.request import crossing, fields_of, lines, outgoing, target_of
+from scopegate.proxy.request import crossing, fields_of, lines, outgoing
 from scopegate.requestid import new_request_id
 
 if TYPE_CHECKING:
@@ -137,12 +137,13 @@ class Gateway:
                 note.identity = lines(identity_fields(record))
             message = outgoing(
                 request.method,
-                target_of(request.method, path.encode("ascii"), query),
+                # Both were read in one way only, so nothing in them could end the line.
+                b"%b?%b" % (path.encode("ascii"), query) if query else path.encode("ascii"),
                 fields,
                 (upstream.preserve_host and fields.host) or upstream.authority,
                 identity=b"%bx-request-id: %b\r\n" % (note.identity, client.request_id.encode("ascii")),
             )
-            pool = upstream.pool()
+            pool = upstream.opened or upstream.pool()
         except ExchangeFailed as failure:
             client.fail(failure)
         except Exception:
@@ -205,11 +206,20 @@ _UNREAD = _Note(Presented(Reason.INTERNAL_ERROR))
 
 
 def _wishes(headers: list[Field]) -> tuple[bool, bool]:
-    """Whether the client takes trailers (RFC 9110 section 10.1.4), and whether it waits for a 100."""
-    takes_trailers = expects_continue = False
+    """Whether the client takes trailers, and whether it waits for a 100.
+
+    The former it says of this connection, so ``Connection`` has to name it (RFC 9110 section 10.1.4).
+    """
+    takes_trailers = names_te = expects_continue = False
     for name, value in headers:
         if name == b"te":
             takes_trailers = b"trailers" in value.lower()
+        elif name == b"connection":
+            names_te = names_te or b"te" in map(_option, value.split(b","))
         elif name == b"expect":
             expects_continue = value.lower() == b"100-continue"
-    return takes_trailers, expects_continue
+    return takes_trailers and names_te, expects_continue
+
+
+def _option(member: bytes) -> bytes:
+    return member.strip(b" \t").lower()

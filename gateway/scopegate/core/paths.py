@@ -8,9 +8,13 @@ Grammar: RFC 3986 section 3.3 (``path-absolute``). An escape of an unreserved ch
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from scopegate.core.reasons import Reason, RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Nearly every request is spelled like this: no escapes, no segment that starts with a dot or a
 # semicolon, so nothing below has anything to find in it.
@@ -19,9 +23,11 @@ _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,;=:@-
 _NOT_A_PATH_BYTE = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,;=:@/%-]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_PATH_PARAMETERS = (re.compile(";[^/]*"), re.compile("(?:;|%3B)[^/]*"))
+_PARAMETERS = re.compile(";[^/]*")
+_PARAMETERS_DECODED = re.compile("(?:;|%3B)[^/]*")
+_SLASHES = re.compile("//+")
 _DELIMITER = re.compile(";|%3B|%3F|%23")
-_DOUBLE_ENCODED = re.compile(r"%25[0-9A-Fa-f]{2}")
+_DOUBLE_ENCODED = re.compile(r"%25(?:[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")  # IIS knows %uXXXX
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FIRST_PRINTABLE = 0x20
 _DELETE = 0x7F
@@ -49,23 +55,41 @@ def readings(path: str) -> tuple[str, ...]:
     """How the upstream may read a canonical path; nearly always in one way, the path itself.
 
     An upstream that decodes and then parses again cuts the path at an escaped ``?`` or ``#``, or at
-    the one of them that it knows; Java's servers cut ``;parameters`` off each segment. A rule has
-    to admit every reading, and every reading's privileges are required: so ``/a/*.css`` does not
-    open ``/a/admin;.css``.
+    the one of them that it knows; Java's servers cut ``;parameters`` off each segment; Windows knows
+    no name that ends in dots or spaces, and servers merge the slashes around one that is empty. One
+    upstream may do several of these, one after the other. A rule has to admit every reading, and
+    every reading's privileges are required: so ``/a/*.css`` does not open ``/a/admin;.css``.
     """
     return (path, *other_readings(path))
 
 
 def other_readings(path: str) -> tuple[str, ...]:
     """The `readings` of a canonical path beside the path itself."""
-    if "%" not in path and ";" not in path:
+    if "%" not in path and ";" not in path and "./" not in path and not path.endswith("."):
         return ()
-    cuts = (path, path.split("%3F", 1)[0], path.split("%23", 1)[0])
-    others = dict.fromkeys(
-        [*cuts, *(parameter.sub("", cut) for parameter in _PATH_PARAMETERS for cut in cuts)]
-    )
-    del others[path]
-    return tuple(others)
+    found = [path]
+    for known in found:
+        for reading in _read_otherwise(known):
+            if reading not in found:
+                found.append(reading)
+    return tuple(found[1:])
+
+
+def _read_otherwise(path: str) -> Iterator[str]:
+    """What one habit of an upstream makes of a path. Each of them only leaves something out."""
+    if "%3F" in path:
+        yield path.split("%3F", 1)[0]
+    if "%23" in path:
+        yield path.split("%23", 1)[0]
+    if ";" in path:
+        yield _PARAMETERS.sub("", path)
+    if "%3B" in path:
+        yield _PARAMETERS_DECODED.sub("", path)
+    if "./" in path or "%20" in path or path.endswith("."):
+        names = path.replace("%20", " ").split("/")
+        yield "/".join([name.rstrip(". ") for name in names]).replace(" ", "%20")
+    if "//" in path:
+        yield _SLASHES.sub("/", path)
 
 
 def _require_path_bytes(raw: bytes) -> None:
@@ -112,5 +136,11 @@ def _require_plain_segments(path: str) -> None:
     if any(segment.startswith(("%3B", ";")) or not segment for segment in segments[:-1]):
         raise RequestRefused(Reason.PATH_EMPTY_SEGMENT)
     # "..%3Fx" is ".." to servers that decode before they cut the query off.
-    if any(_DELIMITER.split(segment, 1)[0] in {".", ".."} for segment in segments):
+    if any(_may_be_dots(_DELIMITER.split(segment, 1)[0]) for segment in segments):
         raise RequestRefused(Reason.PATH_DOT_SEGMENT)
+
+
+def _may_be_dots(name: str) -> bool:
+    """Whether a name is a dot segment, or could be one to a server that cuts off spaces (Windows)."""
+    bare = name.replace("%20", "")
+    return bare in {".", ".."} or (len(name) > len(bare) > 0 and not bare.strip("."))

@@ -1,8 +1,8 @@
 """URL patterns: ``*`` stands for any run of characters, ``/`` and the empty run included.
 
-Nothing else is special, matching is case-sensitive (host names apart) and anchored at both ends.
-Patterns compile to RE2, which matches a thousand of them in one pass and in time linear in the
-path, whatever the pattern.
+An escape counts as one character. Nothing else is special, matching is case-sensitive (host names
+apart) and anchored at both ends. Patterns compile to RE2, which matches a thousand of them in one
+pass and in time linear in the path, whatever the pattern.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ MAX_STARS = 16
 
 _FULL_URL = re.compile(r"(https?)://([^/]*)(.*)", re.IGNORECASE | re.ASCII)
 _STARS = re.compile(r"\*+")
+_ESCAPE = re.compile(r"%([0-9A-F]{2})")
+_ESCAPED = re.compile("[\u0100-\u01ff]")
+_FIRST_ESCAPED = 0x100
 _SET_MEMORY = 16 << 20  # bytes, for the patterns of one key and method, or of one catalogue
 
 
@@ -101,6 +104,7 @@ def common_path(one: str, other: str) -> str | None:
     The wildcards stand for as little as they can, so the path shows what the patterns share and
     not more. Takes time in proportion to the product of the lengths.
     """
+    one, other = _by_character(one), _by_character(other)
     # Breadth-first over (position in one, position in other): steps that write nothing first.
     start = (0, 0)
     reached: dict[tuple[int, int], str] = {start: ""}
@@ -109,7 +113,7 @@ def common_path(one: str, other: str) -> str | None:
         i, j = position = frontier.popleft()
         path = reached[position]
         if i == len(one) and j == len(other):
-            return path
+            return _ESCAPED.sub(lambda found: f"%{ord(found[0]) - _FIRST_ESCAPED:02X}", path)
         for following, written in _steps(one, i, other, j):
             if following not in reached:
                 reached[following] = path + written
@@ -202,7 +206,7 @@ class _Matcher(Generic[V]):
         self._values = [value for _, value in expressions]
 
     def values(self, text: str) -> list[V]:
-        found = self._match(text.encode())
+        found = self._match(_by_character(text).encode())
         if not found:
             raise MatchingFailed("The rules could not be matched in bounded memory.")
         found.remove(self._always)
@@ -211,7 +215,17 @@ class _Matcher(Generic[V]):
 
 
 def _expression(pattern: str, *, star: str) -> str:
-    return star.join(re2.escape(literal) for literal in pattern.split("*"))
+    return star.join(re2.escape(literal) for literal in _by_character(pattern).split("*"))
+
+
+def _by_character(text: str) -> str:
+    """`text` with one character in place of each escape, so that no star stands for a half of one.
+
+    Otherwise ``/*20`` would match ``/a%20``, which does not end in 20 to whoever decodes it.
+    """
+    if "%" not in text:
+        return text
+    return _ESCAPE.sub(lambda found: chr(_FIRST_ESCAPED + int(found[1], 16)), text)
 
 
 def _without_default_port(host: str) -> str:

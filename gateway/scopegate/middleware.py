@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("scopegate")
 
+_VERSIONS = frozenset({"1.0", "1", "1.1", "2", "3"})  # "1" is how granian says 1.0
 _POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 _NO_PROXIES = TrustedProxies()  # whose word counts is for the server to know
 
@@ -56,7 +57,7 @@ class AuthorizationMiddleware:
 
     Raises:
         ConfigurationError: neither or both of `redis_url` and `data_dir`, or a URL that is none.
-        InvalidInput: a prefix that keys cannot begin with.
+        InvalidInput: a prefix that keys cannot begin with, or a limit that is none.
     """
 
     def __init__(
@@ -115,13 +116,17 @@ class AuthorizationMiddleware:
             session = self._session
             if not session.is_open():
                 await session.open_for_request()
+            # A server may hand on whatever number stood behind HTTP/, and other versions frame otherwise.
+            http_version: str = scope.get("http_version", "1.1")
+            if http_version not in _VERSIONS:
+                return Verdict(Decision(Reason.HTTP_VERSION_UNSUPPORTED))
             raw_path = _raw_path(scope)
             if raw_path is None:
                 return Verdict(Decision(Reason.PATH_MALFORMED))
             # A WebSocket handshake is a GET (RFC 6455 section 4.1), whatever a server took for one.
             method: str = scope["method"] if scope["type"] == "http" else "GET"
             query: bytes = scope.get("query_string", b"")
-            presented = self._enforcer.read(scope["headers"], http_version=scope.get("http_version", "1.1"))
+            presented = self._enforcer.read(scope["headers"], http_version=http_version)
             access = session.access
             verdict = self._enforcer.judge_known(access, presented, method, raw_path, query=query)
             if verdict is None:

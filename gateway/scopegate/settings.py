@@ -31,7 +31,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from scopegate.core.attempts import DEFAULT_LIMIT
+from scopegate.core.attempts import DEFAULT_LIMIT, HIGHEST_LIMIT
 from scopegate.core.errors import ConfigurationError, ScopegateError
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
@@ -237,7 +237,7 @@ class Settings(BaseSettings):
     failed_auth_limit: int = Field(
         DEFAULT_LIMIT,
         ge=0,
-        le=1_000_000,
+        le=HIGHEST_LIMIT,
         description="Wrong keys a minute from one client address, in each worker, else 429; 0: no limit.",
     )
     listen: ListenAddress = Field(

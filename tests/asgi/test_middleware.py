@@ -246,6 +246,30 @@ def test_unknown_malformed_and_deleted_keys_get_the_same_answer(
     assert answers[0].status_code == 401
 
 
+def test_a_client_whose_keys_are_wrong_too_often_is_told_so(
+    keys: Mapping[str, IssuedKey], valkey_url: str
+) -> None:
+    app = AuthorizationMiddleware(bare_app(valkey_url), redis_url=valkey_url, failed_auth_limit=2)
+    right = {"X-API-Key": keys["desktop"].secret}
+    wrong = {"X-API-Key": "nonsense"}
+    with TestClient(app, client=("8.8.4.4", 1)) as client:
+        answers = [client.get("/api/x", headers=wrong) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
+        assert answers[-1].json()["code"] == "too_many_failures"
+        assert answers[-1].headers["retry-after"] == "30"
+        assert client.get("/api/x", headers=right).status_code == 429  # nobody has met it yet
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ws", headers=wrong):
+            pass
+    with TestClient(app, client=("127.0.0.1", 1)) as client:
+        assert {client.get("/api/x", headers=wrong).status_code for _ in range(4)} == {401}
+        assert client.get("/api/x").json()["code"] == "key_missing"
+
+
+def test_a_limit_of_failures_that_is_none_is_refused(valkey_url: str) -> None:
+    with pytest.raises(InvalidInput):
+        AuthorizationMiddleware(bare_app(valkey_url), redis_url=valkey_url, failed_auth_limit=-1)
+
+
 def test_the_state_of_a_key_is_told_to_its_holder_only(
     client: TestClient, keys: Mapping[str, IssuedKey], valkey_url: str
 ) -> None:
@@ -436,6 +460,8 @@ async def test_a_fault_of_ours_refuses_with_500(
         ({"headers": [*HOST, (b"content-length", b"1"), CHUNKED]}, Reason.FRAMING_MALFORMED),
         ({"headers": [*HOST, CHUNKED], "http_version": "1.0"}, Reason.FRAMING_MALFORMED),
         ({"headers": [*HOST, (b"content_length", b"0")]}, Reason.FRAMING_MALFORMED),
+        ({"http_version": "2.0"}, Reason.HTTP_VERSION_UNSUPPORTED),
+        ({"http_version": "1.2"}, Reason.HTTP_VERSION_UNSUPPORTED),
         ({"raw_path": None}, Reason.KEY_MISSING),
         ({"headers": [], "http_version": "1.0"}, Reason.KEY_MISSING),
         ({"path": "/x", "root_path": "/api"}, Reason.KEY_MISSING),

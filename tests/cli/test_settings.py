@@ -55,6 +55,7 @@ def test_everything_has_a_default_but_the_upstream(monkeypatch: pytest.MonkeyPat
     assert (loaded.client_head_timeout, loaded.client_idle_timeout) == (10, 75)
     assert (loaded.max_target, loaded.max_head, loaded.max_fields) == (8192, 32768, 128)
     assert loaded.trusted_proxies == TrustedProxies()
+    assert loaded.failed_auth_limit == 60
     assert (loaded.max_body, loaded.max_connections) == (2**30, 16384)
 
 
@@ -217,6 +218,9 @@ def test_a_flag_that_names_a_directory_outranks_a_redis_from_elsewhere(
         ("max_fields", 7),
         ("max_body", -1),
         ("max_connections", 0),
+        ("failed_auth_limit", -1),
+        ("failed_auth_limit", 1_000_001),
+        ("failed_auth_limit", 0.5),
         ("trusted_proxies", "10.0.0.1/8"),
         ("trusted_proxies", ["::1", "proxy.test"]),
         ("trusted_proxies", [10]),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scopegate.core.attempts import CELLS, FailureLimit, in_seconds, origin_of
+from scopegate.core.errors import InvalidInput
 from scopegate.core.forwarding import TrustedProxies
 
 SECOND = 1_000_000_000
@@ -106,6 +107,13 @@ def test_a_crowd_of_origins_takes_no_memory_and_pushes_nobody_out() -> None:
         limited.count(b"%d" % stranger, START)
     assert limited.wait(b"known", START) > 0
     assert limited._cells.itemsize * len(limited._cells) == 8 * CELLS
+
+
+@pytest.mark.parametrize("a_minute", [-1, 0, 1_000_001])
+def test_a_limit_that_is_none_is_refused(a_minute: int) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        limit(a_minute)
+    assert refused.value.field == "failed_auth_limit"
 
 
 def test_who_shares_cells_depends_on_a_secret() -> None:

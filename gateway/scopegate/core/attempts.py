@@ -19,6 +19,7 @@ from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
+from scopegate.core.errors import InvalidInput
 from scopegate.core.forwarding import caller
 from scopegate.core.reasons import Reason
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FAILURES = frozenset({Reason.KEY_MALFORMED, Reason.KEY_UNKNOWN, Reason.KEY_SECRET_WRONG, Reason.KEY_DELETED})
 DEFAULT_LIMIT = 60  # failures a minute
+HIGHEST_LIMIT = 1_000_000
 CELLS = 65_536  # of eight bytes
 _MINUTE = 60_000_000_000  # nanoseconds
 _SECOND = 1_000_000_000
@@ -69,9 +71,18 @@ class FailureLimit:
         a_minute: how many.
         secret: the key of the hash.
         cells: how much there is to remember in.
+
+    Raises:
+        InvalidInput: there is no such limit.
     """
 
     def __init__(self, a_minute: int, *, secret: bytes, cells: int = CELLS) -> None:
+        if not 1 <= a_minute <= HIGHEST_LIMIT:
+            raise InvalidInput(
+                "failed_auth_limit",
+                f"{a_minute} failures a minute are no limit.",
+                hint=f"Allow 1 to {HIGHEST_LIMIT}, or set 0 for no limit.",
+            )
         self._secret = secret
         self._interval = _MINUTE // a_minute
         self._slack = self._interval * (a_minute - 1)

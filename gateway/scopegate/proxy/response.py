@@ -9,6 +9,8 @@ import httptools
 from scopegate.proxy.failures import UpstreamProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from scopegate.core.headers import Field
 
 MAX_HEAD = 128 * 1024  # bytes of response head, interim responses included
@@ -39,7 +41,7 @@ class Answer:
     # Most answers leave most of these as they are.
     status = 0
     interims: tuple[tuple[int, list[Field]], ...] = ()
-    trailers: tuple[Field, ...] = ()
+    trailers: Sequence[Field] = ()
     surplus = b""
     bodiless = False
     switched = False
@@ -57,6 +59,7 @@ class Answer:
 
     def __init__(self, *, to_head: bool, upgrade: bool = False) -> None:
         self.headers: list[Field] = []
+        self._take_field: Callable[[Field], None] = self.headers.append
         self._to_head = self.bodiless = to_head
         self._upgrade = upgrade
         self._pieces: list[bytes] = []
@@ -115,11 +118,7 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field of the head, or of the trailer section."""
-        field = (name.lower(), value.strip(b" \t"))
-        if not self.head_complete:
-            self.headers.append(field)
-        elif not self.complete:
-            self.trailers += (field,)
+        self._take_field((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The end of a head, final or interim."""
@@ -129,7 +128,8 @@ class Answer:
         status = parser.get_status_code()
         if status == _SWITCHING_PROTOCOLS and self._upgrade:
             self.status = status
-            self.switched = self.head_complete = self.complete = True
+            self.switched = self.head_complete = True
+            self._end()
             return
         if status < 100 or status == _SWITCHING_PROTOCOLS:  # noqa: PLR2004 - RFC 9110 section 15
             raise UpstreamProtocolError
@@ -137,11 +137,15 @@ class Answer:
             self._interim = True
             self.interims += ((status, self.headers),)
             self.headers = []
+            self._take_field = self.headers.append
             return
         self._find_end(status)
         self.status = status
         self.reusable = parser.should_keep_alive()
         self.head_complete = True
+        if not self.complete:
+            self.trailers = []
+            self._take_field = self.trailers.append
 
     def on_chunk_header(self) -> None:
         """The size line of a chunk."""
@@ -161,7 +165,12 @@ class Answer:
         if self._interim:
             self._interim = False
         else:
-            self.complete = True
+            self._end()
+
+    def _end(self) -> None:
+        """The answer is whole; what still comes belongs to nobody."""
+        self.complete = True
+        self._take_field = _drop
 
     def _parse(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         try:
@@ -181,13 +190,13 @@ class Answer:
         """Settle how the body ends (RFC 9112 section 6.3)."""
         if self._to_head:
             # The parser cannot be told that it reads the answer to HEAD and would wait for a body.
-            self.complete = True
+            self._end()
             return
         if status in _BODILESS:
             self.bodiless = True
             self.headers = [field for field in self.headers if field[0] != b"content-length"]
             return
-        names = [name for name, _ in self.headers]
+        names = dict(self.headers)
         self.unmeasured = b"content-length" not in names
         if b"transfer-encoding" not in names:
             self._until_close = self.unmeasured
@@ -201,3 +210,7 @@ class Answer:
         """Keep the connection only if the head ends the data: a body must not follow it."""
         if not (self._tail + data).endswith(b"\r\n\r\n"):
             self.reusable = False
+
+
+def _drop(_field: Field) -> None:
+    pass

@@ -24,8 +24,8 @@ _END_OF_HEAD = b"\r\n\r\n"
 class Head:
     """What a request says beside its first line.
 
-    ``upgrade``: the client asks for another protocol. ``note`` is what the
-    handler has made of the fields, for as long as they come again.
+    ``upgrade``: the client asks for another protocol. ``note`` is what the handler has made of the
+    fields, for as long as they come again.
     """
 
     __slots__ = ("headers", "http_version", "note", "upgrade")
@@ -44,16 +44,15 @@ class Received:
     connection may be used again behind it.
     """
 
-    __slots__ = ("complete", "head", "keep_alive", "method", "pieces", "size", "target")
+    method = ""
+    target = b""
+    keep_alive = False
+    size = 0
+    complete = False
 
     def __init__(self, head: Head) -> None:
-        self.method = ""
-        self.target = b""
         self.head = head
-        self.keep_alive = False
         self.pieces: list[bytes] = []
-        self.size = 0
-        self.complete = False
 
     def take(self) -> bytes:
         """What has come of the body since the last time."""

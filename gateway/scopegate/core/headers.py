@@ -37,7 +37,21 @@ _NEVER_NOMINATED = frozenset(
 )
 
 IDENTITY_PREFIX = b"x-scopegate-"
-_IDENTITY_PREFIXES = (IDENTITY_PREFIX, b"impersonate-", b"ssl-client-", b"x-authentik-", b"x-ssl-client-")
+_IDENTITY_PREFIXES = (
+    IDENTITY_PREFIX,
+    b"cf-access-authenticated-",
+    b"impersonate-",
+    b"ssl-client-",
+    b"tailscale-user-",
+    b"x-auth-request-",
+    b"x-authentik-",
+    b"x-goog-authenticated-user-",
+    b"x-ms-client-principal",
+    b"x-pomerium-claim-",
+    b"x-ssl-client-",
+    b"x-vouch-",
+    b"x-webauth-",
+)
 KEY_ID = b"x-scopegate-key-id"
 TENANT = b"x-scopegate-tenant"
 USER = b"x-scopegate-user"
@@ -46,13 +60,15 @@ REQUEST_ID = b"x-request-id"
 # Identity headers of other gateways, which an upstream that once stood behind one of them trusts.
 _FOREIGN_IDENTITY = frozenset(
     {
+        b"remote-email",
+        b"remote-groups",
+        b"remote-name",
         b"remote-user",
-        b"x-auth-request-email",
-        b"x-auth-request-groups",
-        b"x-auth-request-preferred-username",
-        b"x-auth-request-user",
+        b"x-amzn-oidc-identity",
         b"x-auth-user",
+        b"x-auth-username",
         b"x-authenticated-userid",
+        b"x-client-cert",
         b"x-consumer-custom-id",
         b"x-consumer-id",
         b"x-consumer-username",
@@ -64,7 +80,6 @@ _FOREIGN_IDENTITY = frozenset(
         b"x-remote-user",
         b"x-user",
         b"x-user-id",
-        b"x-webauth-user",
     }
 )
 
@@ -87,16 +102,27 @@ _REWRITES = frozenset(
         b"x-forwarded-server",
         b"x-forwarded-ssl",
         b"x-forwarded-uri",
+        b"x-forwarded-url",
+        b"x-http-destinationurl",
         b"x-http-method",
         b"x-http-method-override",
+        b"x-invoke-path",
+        b"x-matched-path",
         b"x-method-override",
+        b"x-middleware-subrequest",
+        b"x-original-host",
         b"x-original-method",
+        b"x-original-path",
         b"x-original-uri",
         b"x-original-url",
         b"x-override-url",
+        b"x-proxy-url",
         b"x-real-ip",
         b"x-request-uri",
+        b"x-request-url",
         b"x-rewrite-url",
+        b"x-script-name",
+        b"x-waws-unencoded-url",
     }
 )
 

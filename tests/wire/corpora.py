@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "corpus"
 FORWARD_AUTH = "forward-auth"
 _EXPECTATIONS = ("allow", "deny", "bad_request", "allow_or_bad_request")
-_ORIGIN_FORM = re.compile(rb"[^ \r\n]+ (?=/)")
+_ORIGIN_FORM = re.compile(r"\A[^ \r\n]+ (?=/)")
 _FULL_URL = re.compile(r"([a-z]+://[^/]*)(/.*)", re.IGNORECASE | re.DOTALL)
 _WEBSOCKET = "Upgrade: websocket"
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
@@ -56,17 +56,15 @@ class Case:
     def mentions(self, placeholder: str) -> bool:
         return placeholder in self.request
 
-    def data(self, values: Mapping[str, str], *, prefix: str = "") -> bytes | None:
-        """The bytes to send, with `prefix` before the path.
+    @property
+    def has_path(self) -> bool:
+        """Whether its target is in origin-form, so that a mount's path can stand before it."""
+        return _ORIGIN_FORM.match(self.request) is not None
 
-        None if the target is not in origin-form, so that there is no path to put it before.
-        """
-        raw = _filled(self.request, values).encode("latin-1")
-        if prefix:
-            line = _ORIGIN_FORM.match(raw)
-            if line is None:
-                return None
-            raw = line[0] + prefix.encode() + raw[line.end() :]
+    def data(self, values: Mapping[str, str], *, prefix: str = "") -> bytes:
+        """The bytes to send, with `prefix` before the path, if it has one."""
+        request = _ORIGIN_FORM.sub(rf"\g<0>{prefix}", self.request, count=1) if prefix else self.request
+        raw = _filled(request, values).encode("latin-1")
         return raw.replace(b"{CL}", b"%d" % len(raw.partition(b"\r\n\r\n")[2]))
 
     def rule_under(self, prefix: str) -> tuple[str, str]:

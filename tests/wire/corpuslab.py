@@ -152,11 +152,10 @@ class Run:
         self.stray: list[str] = []
         self._sendable: list[tuple[Case, Keys, bytes]] = []
         for case, its in zip(cases, keys, strict=True):
-            data = case.data(its.values, prefix=form.sent)
-            if data is None:
+            if form.mount and not case.has_path:
                 self.left_out.append(case)
             else:
-                self._sendable.append((case, its, data))
+                self._sendable.append((case, its, case.data(its.values, prefix=form.sent)))
 
     def send_all(self) -> None:
         """Send all cases, several at once; those whose time counts once more alone."""

@@ -84,9 +84,9 @@ class Gateway:
             if verdict is None:
                 origin = self._origin(request, client)
                 verdict = self._enforcer.unasked(self._session.access, note.presented, origin)
-            if verdict is None:
-                client.await_verdict(self._serve_later(request, client, note, path, query))
-                return
+                if verdict is None:
+                    client.await_verdict(self._serve_later(request, client, note, path, query))
+                    return
             if started:
                 self._metrics.decision_took(time.perf_counter() - started)
         except RequestRefused as refused:

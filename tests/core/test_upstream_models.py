@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, event, example, given, settings
@@ -271,6 +272,8 @@ def test_upstreams_that_fold_characters_are_out_of_scope_and_the_documents_say_s
     assert path == raw
     assert UrlPattern.parse("/api/*").matches(path=path, host=None)
     assert model.read(path) == "/api/../admin"
+    said = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    assert {"NFKC": "NFKC", "low byte": "U+012F"}[model.name] in said
 
 
 def test_a_star_for_nothing_leaves_a_slash_that_some_upstreams_ignore() -> None:

@@ -52,7 +52,7 @@ CLEANED = {
         "NUL in an extension",
         "CRLF in a quoted extension",
     },
-    "uvicorn": {*_OTHER_AUTHORITIES, *_SPACES, "HTTP/0.9", "HTTP/2.0", "size behind 300 zeros"},
+    "uvicorn": {*_OTHER_AUTHORITIES, *_SPACES, "size behind 300 zeros"},
     "uvicorn-h11": {
         *_LINE_FEEDS,
         "equal lengths",
@@ -62,9 +62,6 @@ CLEANED = {
         "a folded line with a tab",
         "DEL in a value",
         "a bell in a value",
-        "HTTP/0.9",
-        "HTTP/1.2",
-        "HTTP/2.0",
         "space behind the size",
         "tab behind the size",
         "CR in an extension",

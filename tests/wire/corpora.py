@@ -98,9 +98,7 @@ class Answer:
     @property
     def status(self) -> int | None:
         """Of the first final answer, if there is any."""
-        return next(
-            (code for code in map(int, _STATUS.findall(self.data)) if code >= 200 or code == 101), None
-        )
+        return final_status(self.data)
 
 
 @dataclass
@@ -182,6 +180,11 @@ class Outcome:
         if expected.startswith("sha:"):
             return hashlib.sha256(target.encode("latin-1")).hexdigest() == expected[4:]
         return target == _filled(expected, self.values)
+
+
+def final_status(data: bytes) -> int | None:
+    """The status of the first answer in `data` that is not interim, if there is any."""
+    return next((code for code in map(int, _STATUS.findall(data)) if code >= 200 or code == 101), None)
 
 
 def read(path: Path) -> list[Case]:

@@ -28,7 +28,7 @@ from scopegate.core.errors import InvalidInput
 from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore
-from wire.corpora import Answer, Case, Outcome, Seen
+from wire.corpora import Answer, Case, Outcome, Seen, final_status
 from wire.wires import Cut, Message, Wire
 
 if TYPE_CHECKING:
@@ -282,7 +282,8 @@ def _exchange(port: int, case: Case, data: bytes) -> Answer:
             if not pieces:
                 answered = time.perf_counter()
             pieces.append(piece)
-            sock.settimeout(_QUIET)
+            if final_status(b"".join(pieces)) is not None:
+                sock.settimeout(_QUIET)
     return Answer(b"".join(pieces), answered - began)
 
 

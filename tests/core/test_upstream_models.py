@@ -28,7 +28,15 @@ _DOTS_AND_DELIMITERS = ". .. ... ; ;v=1 ;. ;.. %3B %3Bx %3F %3Fq %23 %23q %20 .%
 _ODD_ESCAPES = "%25 %25u002e %25u %C3%A9 %E2%82%AC %EF%BC%8E %C4%AF %c0%ae %e0%80%af %00 %0a %u002e %252e"
 _NAME_PIECES = f"{_LETTERS_AND_SIGNS} {_DOTS_AND_DELIMITERS} {_ODD_ESCAPES}".split()
 _names = st.lists(st.sampled_from(_NAME_PIECES), max_size=4).map("".join)
-_nasty_paths = st.lists(_names, min_size=1, max_size=5).map(lambda names: "/" + "/".join(names))
+_dotted = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(("", ".", "..", "...", "%2e", ".%2E")),
+    st.sampled_from(("", ";", "%3B", "%3F", "%23", "%20", "%2f", "%5c", "%00", "%25u002f", "%c0%af")),
+    st.sampled_from(("", "", "a", "..", ";", "%20")),
+)
+_nasty_paths = st.lists(st.one_of(_names, _names, _dotted), min_size=1, max_size=5).map(
+    lambda names: "/" + "/".join(names)
+)
 
 # The same without what is refused wherever it stands, so that most are accepted.
 _CALM = [
@@ -107,6 +115,9 @@ CASES: dict[str, tuple[str, str]] = {
     "a parameter": ("/static/admin;.css", "/static/*.css"),
     "an escaped semicolon": ("/static/admin%3B.css", "/static/*.css"),
     "dots and a parameter": ("/api/..;/admin", "/api/*"),
+    "dots and an escaped semicolon": ("/api/..%3B/admin", "/api/*"),
+    "dots and an escaped question mark": ("/api/..%3Fx", "/api/*"),
+    "dots and an escaped hash": ("/api/..%23x", "/api/*"),
     "an empty segment": ("/api//admin", "/api/*/admin"),
     "a segment of a parameter": ("/api/;x/admin", "/api/*/admin"),
     "an escaped slash": ("/api/..%2fadmin", "/api/*"),

@@ -42,6 +42,10 @@ def paths(data: bytes) -> None:
     assert canonical_path(path.encode("ascii")) == path
     assert _PATH.fullmatch(path)
     assert unquote_to_bytes(path) == unquote_to_bytes(b"/" + raw)
+    below = path.find("/", 1) + 1
+    if below:  # what people mostly write
+        _judge(path[:below] + "*", path)
+        _judge("/*" + path[below - 1 :], path)
     for begin, end in zip(rest[::2], rest[1::2], strict=False):
         _judge(path[: begin + 1] + "*" + path[begin + 1 + end :], path)
 
@@ -417,12 +421,20 @@ TARGETS = {
 # Inputs that broke a target once, by its name.
 CASES: dict[str, tuple[bytes, ...]] = {
     "paths": (
+        *(b"api/..%23x", b"api/..%3Fx", b"api/..%3B/x", b"api/..;x/y", b"api/;x/y", b"api/%3B/y", b"api//y"),
+        *(b"api/..%2Fx", b"api/..%5Cx", b"api/%2e%2e/x", b"api/..%252Fx", b"api/%c0%ae./x", b"api/x%00/y"),
         b"api/%25u002e%25u002e/admin\n\x04\x20",
         b"api/..%20/admin\n\x04\x20",
         b"a/b;b%3F/c%3Fb\n\x02\x0b",
         b"year/admin%20/report\n\x04\x08",
     ),
-    "rules": (b"/*20\n/a%20", b"/files/report.*\n/files/report..", b"/a/*b\n/a/b;b%3F/c%3Fb"),
+    "rules": (
+        b"/*A9\n/admin%C3%A9",
+        b"/a.b*\n/axb",
+        b"/*20\n/a%20",
+        b"/files/report.*\n/files/report..",
+        b"/a/*b\n/a/b;b%3F/c%3Fb",
+    ),
 }
 
 # Inputs that the strict targets do not survive yet.

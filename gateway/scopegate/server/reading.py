@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _VERSIONS = frozenset({"1.0", "1.1"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.1")
+_ANY_REQUEST_LINE = re.compile(rb"[A-Z-]+ [^ \t]+ HTTP/[0-9]\.[0-9]")
 _END_OF_LINE = b"\r\n"
 _END_OF_HEAD = b"\r\n\r\n"
 
@@ -84,6 +85,7 @@ class RequestReader:
         "_head_size",
         "_latest",
         "_limits",
+        "_line",
         "_parser",
         "_priming",
         "reading_head",
@@ -98,6 +100,7 @@ class RequestReader:
         self._latest.complete = True
         self._again: tuple[bytes, Head] | None = None  # the fields of the request before, as they came
         self._head_size = 0
+        self._line: bytes | None = None  # what has come of a request line that is not complete
         self._priming = False
         self.reading_head = False
         self.requests: deque[Received] = deque()
@@ -117,6 +120,8 @@ class RequestReader:
         if self._again is not None and data.endswith(self._again[0]) and self._read_again(data):
             return
         between = not self.reading_head and self._latest.complete
+        if between or self._line is not None:
+            self._require_request_line(data)
         before, size = self._latest, self._latest.size
         try:
             parser.feed_data(data)
@@ -129,16 +134,17 @@ class RequestReader:
             if isinstance(cause, RequestRefused):
                 raise cause from None
             raise RequestRefused(Reason.REQUEST_MALFORMED) from None
-        if self.reading_head:
-            self._head_size += len(data)
-            self._require_bounded_head()
-        elif not self._latest.complete:
-            # Extensions of a chunk and trailers, of which nobody hears, have the bound of a head.
-            silent = self._latest is before and before.size == size
-            self._head_size = self._head_size + len(data) if silent else 0
-            self._require_bounded_head()
+        self._require_bounded(len(data), silent=self._latest is before and before.size == size)
         if between:
             self._remember(data)
+
+    def _require_request_line(self, data: bytes) -> None:
+        """Refuse what the parser takes: several spaces, other protocols (RFC 9112 section 3)."""
+        text = ((self._line or b"") + data).lstrip(_END_OF_LINE)
+        end = text.find(_END_OF_LINE)
+        self._line = text if end < 0 else None
+        if end >= 0 and not _ANY_REQUEST_LINE.fullmatch(text, 0, end):
+            raise RequestRefused(Reason.REQUEST_MALFORMED)
 
     def _read_again(self, data: bytes) -> bool:
         """Take a request that differs from the one before in its first line only, if this is one."""
@@ -198,7 +204,14 @@ class RequestReader:
         if rest:
             self.feed(rest)
 
-    def _require_bounded_head(self) -> None:
+    def _require_bounded(self, size: int, *, silent: bool) -> None:
+        """Bound what nobody hears of before its end: a head, and a body's trailers and chunk extensions."""
+        if self.reading_head:
+            self._head_size += size
+        elif self._latest.complete:
+            return
+        else:
+            self._head_size = self._head_size + size if silent else 0
         if len(self._latest.target) > self._limits.target:
             raise RequestRefused(Reason.TARGET_TOO_LONG)
         if self._head_size > self._limits.target + self._limits.head:

@@ -271,6 +271,7 @@ def _read(pieces: list[bytes]) -> _Read:
     reader = RequestReader(Limits())
     refused = False
     bodies: dict[int, bytes] = {}
+    heads: dict[int, list[tuple[bytes, bytes]]] = {}  # as they were when the head was complete
     for piece in pieces:
         try:
             reader.feed(piece)
@@ -278,11 +279,13 @@ def _read(pieces: list[bytes]) -> _Read:
             refused = True
         for number, request in enumerate(reader.requests):
             bodies[number] = bodies.get(number, b"") + request.take()
+            heads.setdefault(number, list(request.head.headers))
         if refused:
             break
     found: list[tuple[object, ...]] = []
     for number, request in enumerate(reader.requests):
         head = request.head
+        assert head.headers == heads[number], "nothing is added to fields on which somebody may have decided"
         assert head.http_version in {"1.0", "1.1"}
         assert request.method
         assert not re.search(rb"[\x00-\x20\x7f]", request.target)

@@ -242,12 +242,21 @@ def _hear(pieces: list[bytes], *, to_head: bool, upgrade: bool) -> _Said:
 def requests(data: bytes) -> None:
     """As `requests_strictly`, but for what `PENDING` shows."""
     with suppress(httptools.HttpParserError):
-        if not _PENDING.search(data):
+        if not _PENDING.search(data) and not any(map(_is_odd_request_line, data.split(b"\r\n"))):
             requests_strictly(data)
 
 
 # The wish for another protocol beside a length of nothing.
 _PENDING = re.compile(rb"content-length:[ \t]*0+[ \t]*\r\n", re.IGNORECASE)
+
+
+def _is_odd_request_line(line: bytes) -> bool:
+    """Whether a line is one that the reader refuses unless it comes behind another request, in one piece."""
+    begins = re.search(rb"(?:HTTP|ICE|RTSP)/|(?:^|\n)[A-Z-]+(?:[ \t]|$)", line)
+    return begins is not None and not _USUAL_REQUEST_LINE.fullmatch(line)
+
+
+_USUAL_REQUEST_LINE = re.compile(rb"(?:.{0,9}\n)?[A-Z-]+ [^ \t]+ HTTP/[0-9]\.[0-9]", re.DOTALL)
 
 
 def requests_strictly(data: bytes) -> None:
@@ -450,6 +459,10 @@ PENDING: dict[str, tuple[Callable[[bytes], None], bytes]] = {
     "a request with a length of nothing and the wish for another protocol": (
         requests_strictly,
         _UPGRADE + b"Content-Length: 0\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
+    ),
+    "a request line with two spaces, behind another request": (
+        requests_strictly,
+        b"\n" + _GET + b"GET /a  HTTP/1.1\r\nHost: h\r\n\r\n",
     ),
     "an interim answer with a body": (
         answers_strictly,

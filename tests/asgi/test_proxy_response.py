@@ -134,6 +134,8 @@ BROKEN = {
     "space before the colon": b"HTTP/1.1 200 OK\r\nX : a\r\nContent-Length: 2\r\n\r\nhi",
     "NUL in a value": b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 2\r\n\r\nhi",
     "101 not asked for": b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    "interim answer with a length": b"HTTP/1.1 199 X\r\nContent-Length: 5\r\n\r\nhello",
+    "interim answer with a coding": b"HTTP/1.1 103 X\r\nTransfer-Encoding: chunked\r\n\r\n",
     "bare 101": b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
     "status below 100": b"HTTP/1.1 099 x\r\nContent-Length: 0\r\n\r\n",
     "endless head": b"HTTP/1.1 200 OK\r\n" + b"X: " + b"a" * MAX_HEAD + b"\r\n",

@@ -20,6 +20,7 @@ _PROTOCOL = b"HTTP/1."
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
 _BODILESS = frozenset({204, 304})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Answer:
@@ -134,6 +135,8 @@ class Answer:
         if status < 100 or status == _SWITCHING_PROTOCOLS:  # noqa: PLR2004 - RFC 9110 section 15
             raise UpstreamProtocolError
         if status < _FIRST_FINAL:
+            if any(name in _FRAMING for name, _ in self.headers):
+                raise UpstreamProtocolError  # RFC 9112 section 6: no such answer has a body
             self._interim = True
             self.interims += ((status, self.headers),)
             self.headers = []

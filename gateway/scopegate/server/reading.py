@@ -197,10 +197,12 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         request.complete = False
         self._priming = True
-        self._parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *framing, b"", b""]))
+        try:
+            self._parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *framing, b"", b""]))
+        except httptools.HttpParserError:
+            self._parser = None
+            raise RequestRefused(Reason.REQUEST_MALFORMED) from None
         self._priming = False
-        if not framing:
-            request.complete = True
         if rest:
             self.feed(rest)
 
@@ -263,5 +265,4 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """The end of a request."""
-        if not self._priming:
-            self._latest.complete = True
+        self._latest.complete = True

@@ -494,7 +494,7 @@ async def test_places_freed_by_closed_connections_are_given_to_those_who_wait() 
 
     async def handler(peer: Peer) -> None:
         await peer.request()
-        open_at_a_time.append(len(proxy._pool._open))  # type: ignore[union-attr]
+        open_at_a_time.append(len(proxy._upstream.opened._open))  # type: ignore[union-attr]
         await peer.send(ok(b"", b"Connection: close"))
 
     async with proxied(handler, max_connections=2) as (proxy, served):
@@ -814,7 +814,7 @@ async def test_a_large_answer_waits_for_a_slow_client_in_bounded_memory() -> Non
         task = asyncio.ensure_future(visit.to(proxy))
         await stuck.wait()
         assert written < 16 * 1024 * 1024, "what both sockets and the queue hold, not the whole"
-        (connection,) = proxy._pool._open  # type: ignore[union-attr]
+        (connection,) = proxy._upstream.opened._open  # type: ignore[union-attr]
         assert connection.answer is not None
         assert connection.answer.queued <= 2 * HIGH_WATER
         visit.reads_allowed.set()
@@ -847,7 +847,7 @@ async def test_a_large_body_waits_for_a_slow_upstream_in_bounded_memory() -> Non
             taken = visit.received
             await asyncio.sleep(0.3)
         assert taken * len(PIECE) < 16 * 1024 * 1024
-        (connection,) = proxy._pool._open  # type: ignore[union-attr]
+        (connection,) = proxy._upstream.opened._open  # type: ignore[union-attr]
         assert connection._transport is not None
         assert connection._transport.get_write_buffer_size() <= 4 * len(PIECE)
         go.set()

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import ssl
 
     from scopegate.asgi import Message, Receive, Scope, Send
-    from scopegate.proxy.pool import Pool
 
 logger = logging.getLogger("scopegate.proxy")
 
@@ -192,10 +191,6 @@ class ReverseProxy(RoutedProxy):
         )
         self._upstream = Upstream(config, idle_expiry=idle_expiry)
         super().__init__(Routes([Route("upstream", self._upstream)]))
-
-    @property
-    def _pool(self) -> Pool | None:
-        return self._upstream.opened
 
 
 def _host(scope: Scope) -> str | None:

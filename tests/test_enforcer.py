@@ -169,7 +169,12 @@ async def test_what_is_known_is_judged_as_what_was_asked_for(facts: Facts, name:
 
 def test_every_reason_to_refuse_a_canonical_request_is_among_the_cases(facts: Facts) -> None:
     seen = {reason for _, reason in cases(facts).values()}
-    others = {Reason.STORE_UNAVAILABLE, Reason.INTERNAL_ERROR, Reason.TOO_MANY_FAILURES}
+    others = {
+        Reason.STORE_UNAVAILABLE,
+        Reason.MATCHING_FAILED,
+        Reason.INTERNAL_ERROR,
+        Reason.TOO_MANY_FAILURES,
+    }
     missing = set(Reason) - seen - others
     # Before the reading of a request there are its server's refusals and the many of paths.
     assert {reason for reason in missing if not reason.startswith(("path_", "request_", "http_"))} == set()
@@ -207,19 +212,21 @@ async def test_a_store_that_fails_refuses_whatever_is_not_known(facts: Facts) ->
     assert judge_known(facts, asked) is not None
 
 
-async def test_rules_that_could_not_be_matched_allow_nothing(
-    facts: Facts, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part", ["rules", "catalogue"])
+async def test_what_could_not_be_matched_allows_nothing(
+    facts: Facts, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     asked, _ = cases(facts)["allowed"]
+    where, name = (Scope, "admitting_rule") if part == "rules" else (Catalogue, "required")
 
-    def out_of_memory(*_args: object, **_facts: object) -> int:
+    def out_of_memory(*_args: object) -> None:
         raise MatchingFailed("out of memory")
 
-    monkeypatch.setattr(Scope, "admitting_rule", out_of_memory)
-    with pytest.raises(MatchingFailed):
-        judge_known(facts, asked)
-    with pytest.raises(MatchingFailed):
-        await judge(facts, asked)
+    monkeypatch.setattr(where, name, out_of_memory)
+    verdict = judge_known(facts, asked)
+    assert verdict is not None
+    assert verdict.decision.reason is Reason.MATCHING_FAILED
+    assert await judge(facts, asked) == verdict
 
 
 def test_judging_what_is_known_needs_no_event_loop(facts: Facts) -> None:

@@ -90,7 +90,7 @@ def test_a_decision_counts_in_the_series_of_its_reason_and_type_of_key(
     area: MetricsArea, reason: Reason, key_type: KeyType | None
 ) -> None:
     area.worker(0).decided(reason, key_type)
-    ours = reason in {Reason.STORE_UNAVAILABLE, Reason.INTERNAL_ERROR}
+    ours = reason in {Reason.STORE_UNAVAILABLE, Reason.MATCHING_FAILED, Reason.INTERNAL_ERROR}
     result = "allow" if reason is Reason.ALLOWED else "error" if ours else "deny"
     labels = f'key_type="{key_type or "none"}",reason="{reason}",result="{result}"'
     assert changed(area) == {f"decisions_total{{{labels}}}": 1}

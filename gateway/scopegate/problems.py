@@ -227,6 +227,10 @@ _REFUSALS = {
         "The key store does not answer. Try again shortly.",
         ((b"retry-after", b"1"),),
     ),
+    # The caller is told no more than of any other failure of ours.
+    Reason.MATCHING_FAILED: _refusal(
+        500, Reason.INTERNAL_ERROR, "The gateway failed", "Tell its operator the request id."
+    ),
     Reason.INTERNAL_ERROR: _refusal(
         500, Reason.INTERNAL_ERROR, "The gateway failed", "Tell its operator the request id."
     ),

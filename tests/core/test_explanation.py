@@ -57,6 +57,6 @@ def test_what_a_key_is_not_bound_to_is_not_needed() -> None:
     assert steps[Check.PRIVILEGES] is Outcome.NOT_NEEDED
 
 
-@pytest.mark.parametrize("reason", [Reason.STORE_UNAVAILABLE, Reason.INTERNAL_ERROR])
+@pytest.mark.parametrize("reason", [Reason.STORE_UNAVAILABLE, Reason.MATCHING_FAILED, Reason.INTERNAL_ERROR])
 def test_where_nobody_could_tell_no_check_was_reached(reason: Reason) -> None:
     assert {step.outcome for step in explain(Decision(reason), None)} == {Outcome.NOT_REACHED}

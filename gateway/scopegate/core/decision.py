@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, NamedTuple
 
+from scopegate.core.errors import MatchingFailed
 from scopegate.core.keys import DIGEST_LENGTH, KeyRecord, KeyState, KeyType, state
 from scopegate.core.reasons import Reason
 from scopegate.core.request import METHODS, rule_method
@@ -105,6 +106,15 @@ def decide_in(
     scope: Scope, request: CanonicalRequest, principal: Principal | None, catalogue: Catalogue
 ) -> Decision:
     """The second half of `decide`: whether a key that is one to use opens this request."""
+    try:
+        return _decide_in(scope, request, principal, catalogue)
+    except MatchingFailed:
+        return Decision(Reason.MATCHING_FAILED, scope.record)
+
+
+def _decide_in(
+    scope: Scope, request: CanonicalRequest, principal: Principal | None, catalogue: Catalogue
+) -> Decision:
     record = scope.record
     rule: int | None = None
     if record.type is _CUSTOM:

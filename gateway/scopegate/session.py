@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from scopegate.admissions import Admissions
 from scopegate.core.errors import ConfigurationError
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore
@@ -52,9 +53,17 @@ class StoreSession:
         self._max_staleness = max_staleness
         self._store = Store.at(self._url)
         self._live: LiveAccess | None = None
+        self._admissions: Admissions | None = None
         self._bound_to: asyncio.AbstractEventLoop | None = None
         self._opened_for: asyncio.AbstractEventLoop | None = None
         self.access: AccessSource = self._store.access
+
+    @property
+    def admissions(self) -> Admissions:
+        """What was let in in the running loop, while it goes on."""
+        if self._admissions is None:
+            raise RuntimeError("no loop has opened the store")
+        return self._admissions
 
     def is_open(self) -> bool:
         """Whether ``access`` is what the running loop should use."""
@@ -93,6 +102,9 @@ class StoreSession:
         live, self._live = self._live, None
         if live is not None:
             await live.stop()
+        admissions, self._admissions = self._admissions, None
+        if admissions is not None:
+            admissions.close()
         await self._store.aclose()
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.stop)
@@ -102,11 +114,12 @@ class StoreSession:
         self._store = Store.at(self._url)
         self._live = None
         self.access = self._store.access
+        self._admissions = Admissions(patience=self._max_staleness)
         self._bound_to = asyncio.get_running_loop()
 
     def _listen(self) -> None:
-        if self._max_staleness > 0 and self._live is None:
-            self._live = self._store.live_access(max_staleness=self._max_staleness)
+        if self._live is None:
+            self._live = self._store.live_access(max_staleness=self._max_staleness, observer=self._admissions)
             self._live.start()
             self.access = self._live
         self._opened_for = self._bound_to

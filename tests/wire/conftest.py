@@ -40,7 +40,7 @@ def servers(_listening: Upstream, echo_port: int) -> Iterator[Servers]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sg-")))
         redis_url = stack.enter_context(EmbeddedStore(folder / "store")).url
-        asyncio.run(_create_key(redis_url))
+        asyncio.run(create_key(redis_url))
         echo = f"http://127.0.0.1:{echo_port}"
         yield Servers(stack, upstream=_listening.url, echo=echo, redis_url=redis_url)
 
@@ -58,7 +58,8 @@ def upstream(_listening: Upstream) -> Iterator[Upstream]:
     _listening.forget()
 
 
-async def _create_key(redis_url: str) -> None:
+async def create_key(redis_url: str) -> None:
+    """The key of `request`."""
     store = Store.at(redis_url)
     try:
         commands = Commands(store, choose=lambda _alphabet: "w")

@@ -77,6 +77,7 @@ class Servers:
 
     def __init__(self, stack: ExitStack, *, upstream: str, echo: str, redis_url: str) -> None:
         self._stack = stack
+        self.redis_url = redis_url
         self._environment = {
             "SCOPEGATE_UPSTREAM": upstream,
             "SCOPEGATE_UPSTREAMS": json.dumps([{"url": echo, "prefix": "/echo"}]),

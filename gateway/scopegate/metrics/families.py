@@ -105,6 +105,14 @@ def _decision(reason: Reason, key_type: KeyType | None) -> Labels:
     return (_result(reason), reason.value, "none" if key_type is None else key_type.value)
 
 
+def _withdraws(reason: Reason) -> bool:
+    """Whether what was let in can be refused with this reason when it is judged again."""
+    check = refused_by(reason)
+    if check is Check.CREDENTIAL:
+        return reason in {Reason.KEY_UNKNOWN, Reason.KEY_SECRET_WRONG}
+    return check is not Check.REQUEST and reason is not Reason.ALLOWED
+
+
 DECISIONS = Counter(
     name="decisions_total",
     help="Decisions, by what came of them. The type of a key is known once its secret proved right.",
@@ -133,10 +141,17 @@ UPSTREAM_FAILURES = Counter(
     series=tuple((code,) for code in FAILURES),
     first=HTTP_REQUESTS.end,
 )
+WITHDRAWALS = Counter(
+    name="withdrawals_total",
+    help="Requests and WebSockets that were let in and ended, by the reason for which they no longer may.",
+    labels=("reason",),
+    series=tuple((reason.value,) for reason in Reason if _withdraws(reason)),
+    first=UPSTREAM_FAILURES.end,
+)
 WORKER_RESTARTS = Counter(
     name="worker_restarts_total",
     help="Workers that died and were started anew.",
-    first=UPSTREAM_FAILURES.end,
+    first=WITHDRAWALS.end,
 )
 DECISION_DURATION = Histogram(
     name="decision_duration_seconds",
@@ -181,6 +196,7 @@ FAMILIES: tuple[Family, ...] = (
     DECISIONS,
     HTTP_REQUESTS,
     UPSTREAM_FAILURES,
+    WITHDRAWALS,
     WORKER_RESTARTS,
     DECISION_DURATION,
     UPSTREAM_DURATION,

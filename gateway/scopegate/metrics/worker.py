@@ -23,6 +23,7 @@ from scopegate.metrics.families import (
     UPSTREAM_DURATION,
     UPSTREAM_FAILURES,
     WEBSOCKET_RELAYS,
+    WITHDRAWALS,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _ROW_OF_OTHER_METHOD = _ROW_OF_METHOD[OTHER]
 _CELL_OF_FAILURE = {
     code: UPSTREAM_FAILURES.first + row for row, (code,) in enumerate(UPSTREAM_FAILURES.series)
 }
+_CELL_OF_WITHDRAWAL = {reason: WITHDRAWALS.first + row for row, (reason,) in enumerate(WITHDRAWALS.series)}
 _DECISION_BUCKETS, _DECISION_BOUNDS, _DECISION_SUM = (
     DECISION_DURATION.first,
     DECISION_DURATION.bounds,
@@ -140,3 +142,7 @@ class WorkerMetrics:
         cell = _CELL_OF_FAILURE.get(code)
         if cell is not None:
             self._cells[cell] += 1
+
+    def withdrew(self, reason: Reason) -> None:
+        """Count the end of something that was let in and no longer may go on."""
+        self._cells[_CELL_OF_WITHDRAWAL[reason]] += 1

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from scopegate.core.headers import Field
+    from scopegate.core.keys import KeyRecord
     from scopegate.core.limits import Limits
     from scopegate.metrics import WorkerMetrics
     from scopegate.problems import Problem
@@ -46,6 +47,17 @@ class Handler(Protocol):
         """Have `client` forward `request`, refuse it, or wait for the answer to that."""
         ...
 
+    async def review(self, client: ClientConnection, *, last: bool) -> bool:
+        """Have `client` withdraw its current request if that may no longer go on; false if nobody can tell.
+
+        `last`: withdraw it also if nobody can tell.
+        """
+        ...
+
+    def forget(self, client: ClientConnection) -> None:
+        """`client` is gone, and whatever it was let in for is over."""
+        ...
+
 
 class Host(Protocol):
     """Where the connection belongs."""
@@ -66,6 +78,10 @@ class Host(Protocol):
 
     def tunnelled(self, tunnel: Tunnel) -> None:
         """A connection has become a WebSocket's."""
+        ...
+
+    def tunnel_ended(self, tunnel: Tunnel) -> None:
+        """A WebSocket is over."""
         ...
 
 
@@ -96,9 +112,11 @@ class ClientConnection(asyncio.Protocol):
         "_task",
         "_trailers",
         "_transport",
+        "_tunnel",
         "_until_close",
         "_waits",
         "address",
+        "record",
         "request_id",
     )
 
@@ -111,6 +129,7 @@ class ClientConnection(asyncio.Protocol):
         self._current: Received | None = None
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
+        self._tunnel: Tunnel | None = None
         self._receiving = False  # the body of the current request is still coming, for its exchange
         self._serving = False
         self._status = 0  # of the answer whose head is out, or 0
@@ -126,7 +145,22 @@ class ClientConnection(asyncio.Protocol):
         self._since = 0.0
         self._began = 0.0  # when the request went to the upstream
         self.address: str | None = None
+        self.record: KeyRecord | None = None  # of the key that let the latest request in
         self.request_id = ""
+
+    @property
+    def current(self) -> Received | None:
+        """The request that is being served, or that a WebSocket began with."""
+        return self._current
+
+    @property
+    def running(self) -> bool:
+        """Whether something is under way that was let in."""
+        return self._exchange is not None or self._tunnel is not None
+
+    async def review(self, *, last: bool) -> bool:
+        """As `Handler.review`."""
+        return await self._handler.review(self, last=last)
 
     # What the handler calls
 
@@ -174,6 +208,21 @@ class ClientConnection(asyncio.Protocol):
             )
         )
         self._finish()
+
+    def withdraw(self, problem: Problem) -> None:
+        """End what is under way, for the key that let it in no longer does.
+
+        A client that has no answer yet gets `problem`; half an answer is cut off, and what the client
+        has not read of it is lost.
+        """
+        if self._tunnel is not None:
+            self._tunnel.withdraw(problem.code)
+        elif self._exchange is not None and self._status:
+            self._metrics.answered("" if self._current is None else self._current.method, self._status)
+            self._until_close = True
+            self.abort()
+        elif self._exchange is not None:
+            self._cut_short(problem)
 
     # What the exchange calls
 
@@ -228,15 +277,14 @@ class ClientConnection(asyncio.Protocol):
             self.fail(UpstreamProtocolError())
             return
         upstream = connection.detach()
-        self._transport.write(switching_head(answer) + answer.surplus)
+        self._transport.write(switching_head(answer))
         self._metrics.answered(request.method, answer.status)
         self._host.closed(self)
-        tunnel = Tunnel(self._transport, upstream)
-        self._host.tunnelled(tunnel)
+        self._tunnel = Tunnel(self._transport, upstream, on_end=self._tunnel_ended)
+        self._host.tunnelled(self._tunnel)
         if self._waits:
             self._transport.resume_reading()
-        if self._reader.surplus:
-            upstream.write(self._reader.surplus)
+        self._tunnel.begin(early_client=self._reader.surplus, early_upstream=answer.surplus)
         self._end_exchange()
         self._reader.close()
 
@@ -335,6 +383,7 @@ class ClientConnection(asyncio.Protocol):
         self._cancel()
         self._reader.close()
         self._host.closed(self)
+        self._handler.forget(self)
 
     def pause_writing(self) -> None:
         """The client takes the answer more slowly than it comes."""
@@ -441,6 +490,11 @@ class ClientConnection(asyncio.Protocol):
             self._end_exchange()
         if self._task is not None:
             self._task.cancel()
+
+    def _tunnel_ended(self, tunnel: Tunnel) -> None:
+        self._tunnel = None
+        self._host.tunnel_ended(tunnel)
+        self._handler.forget(self)
 
     def _end_exchange(self, seconds: float | None = None) -> None:
         if self._exchange is not None:

@@ -99,14 +99,52 @@ class Gateway:
     async def _serve_later(
         self, request: Received, client: ClientConnection, note: _Note, path: bytes, query: bytes
     ) -> None:
+        admissions = self._session.admissions
+        changes = admissions.changes
+        verdict = await self._ask(note, request, path, query)
+        self._act(verdict, request, client, note, query)
+        if admissions.changes != changes:
+            # What was read may have been overtaken by a change that was told before this was followed.
+            admissions.doubt(client)
+
+    async def review(self, client: ClientConnection, *, last: bool) -> bool:
+        """As `Handler.review`."""
+        request = client.current
+        if request is None:
+            return True
+        note = self._note(request.head, client.address)
+        path, query = split_target(request.target, request.head.headers)
+        verdict = await self._ask(note, request, path, query)
+        if client.current is not request or not client.running:
+            return True
+        reason, record, *_ = verdict.decision
+        if reason is _ALLOWED and record is not None:
+            self._follow(client, record)
+            return True
+        if reason is Reason.STORE_UNAVAILABLE and not last:
+            return False
+        self._metrics.withdrew(reason)
+        client.withdraw(refusal(reason))
+        return True
+
+    def forget(self, client: ClientConnection) -> None:
+        """As `Handler.forget`."""
+        if client.record is not None:
+            client.record = None
+            self._session.admissions.forget(client)
+
+    def _follow(self, client: ClientConnection, record: KeyRecord) -> None:
+        client.record = record
+        self._session.admissions.follow(client, record)
+
+    async def _ask(self, note: _Note, request: Received, path: bytes, query: bytes) -> Verdict:
         try:
-            verdict = await self._enforcer.judge(
+            return await self._enforcer.judge(
                 self._session.access, note.presented, request.method, path, query=query
             )
         except Exception:
             log.exception("refused, for the decision failed")
-            verdict = Verdict(Decision(Reason.INTERNAL_ERROR))
-        self._act(verdict, request, client, note, query)
+            return Verdict(Decision(Reason.INTERNAL_ERROR))
 
     def _act(
         self, verdict: Verdict, request: Received, client: ClientConnection, note: _Note, query: bytes
@@ -132,6 +170,8 @@ class Gateway:
             if fields.upgrade and (fields.body is not Body.NONE or request.method != "GET"):
                 client.fail(RequestNotForwardable())
                 return
+            if client.record is not record:
+                self._follow(client, record)
             if note.record is not record:
                 note.record = record
                 note.identity = lines(identity_fields(record))

@@ -1,7 +1,8 @@
 """A WebSocket between a client and the upstream: bytes both ways, once the handshake is done.
 
 Frames pass as they are, so close codes, pings, extensions and limits are for the two ends to settle
-(RFC 6455 sections 5 and 7), and what one end does not read stops the other.
+(RFC 6455 sections 5 and 7), and what one end does not read stops the other. Only where they begin and
+end is noted, to be able to say between two of them that it is over.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from websockets.frames import CloseCode
 from websockets.utils import accept_key
+
+from scopegate.server.frames import FrameEdges, close_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,22 +46,52 @@ class Tunnel:
 
     An end that is told goes on being read for a while: closing on what it still sends would reset the
     connection, which can overtake the last that it was told, such as why it was closed.
+
+    Args:
+        client: the client's transport.
+        upstream: the upstream's.
+        on_end: called once, when it is over.
     """
 
-    def __init__(self, client: asyncio.Transport, upstream: asyncio.Transport) -> None:
-        self._client = client
-        self._upstream = upstream
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        *,
+        on_end: Callable[[Tunnel], None],
+    ) -> None:
+        self._client = _End(self, client, upstream)
+        self._upstream = _End(self, upstream, client)
+        self._on_end = on_end
         self._finished: set[asyncio.Transport] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._over = False
-        self.on_end: Callable[[Tunnel], None] = lambda _tunnel: None
-        client.set_protocol(_End(self, client, upstream))
-        upstream.set_protocol(_End(self, upstream, client))
+        self._withdrawn = False
+        client.set_protocol(self._client)
+        upstream.set_protocol(self._upstream)
+
+    def begin(self, *, early_client: bytes, early_upstream: bytes) -> None:
+        """Pass on what the two have said before they were joined."""
+        self._upstream.pass_on(early_upstream)
+        self._client.pass_on(early_client)
+
+    def withdraw(self, reason: str) -> None:
+        """End it, for the client may no longer have it: both are told, and nothing passes any more.
+
+        An end that is in the middle of a frame cannot be told, and is cut off.
+        """
+        if self._over or self._withdrawn:
+            return
+        self._withdrawn = True
+        self._upstream.withdraw(close_frame(CloseCode.POLICY_VIOLATION, reason, masked=False))
+        self._client.withdraw(close_frame(CloseCode.GOING_AWAY, masked=True))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LINGER, self._end)
 
     def abort(self) -> None:
         """Cut both ends off."""
-        self._client.abort()
-        self._upstream.abort()
+        self._client.transport.abort()
+        self._upstream.transport.abort()
 
     def finished(self, end: asyncio.Transport, other: asyncio.Transport) -> None:
         """Tell `other` that `end` says no more."""
@@ -67,7 +101,8 @@ class Tunnel:
         if other in self._finished:
             self._end()
             return
-        self._timer = asyncio.get_running_loop().call_later(_LINGER, self._end)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LINGER, self._end)
         if other.is_closing():
             return
         if other.can_write_eof():
@@ -77,38 +112,59 @@ class Tunnel:
             other.close()
 
     def _end(self) -> None:
+        if self._over:
+            return
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
-        self._client.close()
-        self._upstream.close()
-        self.on_end(self)
+        if self._withdrawn:
+            self.abort()  # one that takes nothing would keep its connection otherwise
+        else:
+            self._client.transport.close()
+            self._upstream.transport.close()
+        self._on_end(self)
 
 
 class _End(asyncio.Protocol):
     """What one transport says goes to the other."""
 
-    __slots__ = ("_other", "_own", "_tunnel")
+    __slots__ = ("_edges", "_other", "_tunnel", "_withdrawn", "transport")
 
     def __init__(self, tunnel: Tunnel, own: asyncio.Transport, other: asyncio.Transport) -> None:
         self._tunnel = tunnel
-        self._own = own
         self._other = other
+        self._edges = FrameEdges()
+        self._withdrawn = False
+        self.transport = own
+
+    def pass_on(self, data: bytes) -> None:
+        """Say `data` to the other, as it is."""
+        if data and not self._other.is_closing() and not self._withdrawn:
+            self._edges.feed(data)
+            self._other.write(data)
+
+    def withdraw(self, frame: bytes) -> None:
+        """Pass on nothing more, and say `frame` to the other in its place."""
+        self._withdrawn = True
+        if not self._edges.between:
+            self._other.abort()
+        elif not self._other.is_closing():
+            self._other.write(frame)
+            self.transport.resume_reading()  # whether or not the other takes more
 
     def data_received(self, data: bytes) -> None:
-        if not self._other.is_closing():
-            self._other.write(data)
+        self.pass_on(data)
 
     def eof_received(self) -> bool:
         """Keep what can be kept half open, for the other end's last words."""
-        self._tunnel.finished(self._own, self._other)
-        return self._own.can_write_eof()
+        self._tunnel.finished(self.transport, self._other)
+        return self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - its kind does not matter
-        self._tunnel.finished(self._own, self._other)
+        self._tunnel.finished(self.transport, self._other)
 
     def pause_writing(self) -> None:
-        if not self._other.is_closing():
+        if not self._other.is_closing() and not self._withdrawn:
             self._other.pause_reading()
 
     def resume_writing(self) -> None:

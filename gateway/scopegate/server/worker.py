@@ -103,9 +103,9 @@ class Worker:
         """A connection has become a WebSocket's."""
         self._tunnels.add(tunnel)
         self.metrics.websocket_relays.up()
-        tunnel.on_end = self._tunnel_ended
 
-    def _tunnel_ended(self, tunnel: Tunnel) -> None:
+    def tunnel_ended(self, tunnel: Tunnel) -> None:
+        """A WebSocket is over."""
         if tunnel in self._tunnels:
             self._tunnels.remove(tunnel)
             self.metrics.websocket_relays.down()

@@ -15,6 +15,8 @@ from scopegate.store.policies import PolicyStore
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from scopegate.store.liveaccess import Observer
+
 __all__ = ["Store"]
 
 
@@ -38,9 +40,11 @@ class Store:
         """
         return cls(connect(url), tenant)
 
-    def live_access(self, *, max_staleness: float = MAX_STALENESS) -> LiveAccess:
+    def live_access(
+        self, *, max_staleness: float = MAX_STALENESS, observer: Observer | None = None
+    ) -> LiveAccess:
         """A live view of this store; it listens from `LiveAccess.start` on."""
-        return LiveAccess(self.access, self._redis, max_staleness=max_staleness)
+        return LiveAccess(self.access, self._redis, max_staleness=max_staleness, observer=observer)
 
     async def require_reachable(self) -> None:
         """Make sure that the server answers.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from scopegate.core.errors import StoreUnavailable, UnreadableRecord
 from scopegate.store import layout
@@ -34,13 +34,34 @@ _USERS_OF_A_TENANT = 100_000
 _PAUSE_AFTER_FAILURE = 0.25  # seconds in which Redis is not asked again
 
 
+class Observer(Protocol):
+    """Who is told what changes, once the views have forgotten it."""
+
+    def key_changed(self, key_id: str) -> None:
+        """The record of a key was written or deleted."""
+
+    def user_changed(self, tenant_tag: str, user_id: str) -> None:
+        """The record of a user was written or deleted."""
+
+    def policies_changed(self, tenant_tag: str) -> None:
+        """What the users of a tenant may do has changed."""
+
+    def everything_changed(self) -> None:
+        """Anything may have changed."""
+
+    def told(self, *, from_now_on: bool) -> None:
+        """Whether changes are told from now on. What was not told before may be anything."""
+
+
 class LiveAccess:
     """Answers from local views while Redis tells every change, and reads through while it does not.
 
     When the tracking connection is lost, what the views hold is no longer trusted: each request
     reads Redis. Only if Redis cannot be read either, the last known rights count, for at most
     `max_staleness` seconds from its last sign of life; after that, and for whatever is not known,
-    nobody can tell.
+    nobody can tell. With 0 seconds each request reads Redis, whatever is told.
+
+    An `observer` hears of every change, and when changes may go unnoticed.
     """
 
     def __init__(
@@ -49,10 +70,12 @@ class LiveAccess:
         redis: Redis,
         *,
         max_staleness: float = MAX_STALENESS,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stored = stored
         self._max_staleness = max_staleness
+        self._observer = observer
         self._clock = clock
         self._tracking = Tracking(redis, self)
         self.live = False
@@ -145,15 +168,19 @@ class LiveAccess:
 
     def connected(self) -> None:
         """Trust the views from now on, and nothing that they held before."""
-        self.everything_changed()
+        self._forget_everything()
         self._connections += 1
         self._asked_again_at = float("-inf")
         self.heard()
-        self.live = True
+        self.live = self._max_staleness > 0
+        if self._observer is not None:
+            self._observer.told(from_now_on=True)
 
     def disconnected(self) -> None:
         """Trust the views no longer; keep what they hold for the worst case."""
         self.live = False
+        if self._observer is not None:
+            self._observer.told(from_now_on=False)
 
     def heard(self) -> None:
         """Note the sign of life."""
@@ -162,18 +189,30 @@ class LiveAccess:
     def changed(self, name: bytes) -> None:
         """Forget what came from the value of this name."""
         part = layout.parse(name)
+        observer = self._observer
         if part is None:
             self.everything_changed()
         elif part.kind == layout.KEY:
             self._scopes.drop(part.id)
+            if observer is not None:
+                observer.key_changed(part.id)
         elif part.kind == layout.USER:
             users = self._users.get(part.tag)
             if users is not None:
                 users.drop(part.id)
+            if observer is not None:
+                observer.user_changed(part.tag, part.id)
         elif part.kind in layout.POLICY_KINDS:
             self._users.pop(part.tag, None)
+            if observer is not None:
+                observer.policies_changed(part.tag)
 
     def everything_changed(self) -> None:
         """Forget everything."""
+        self._forget_everything()
+        if self._observer is not None:
+            self._observer.everything_changed()
+
+    def _forget_everything(self) -> None:
         self._scopes.clear()
         self._users.clear()

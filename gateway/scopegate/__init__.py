@@ -1,4 +1,4 @@
-"""Scopegate: an API-key authorization gateway, as a proxy, a sidecar, or ASGI middleware.
+"""Scopegate: an API-key authorization gateway, as a proxy, a sidecar, ASGI middleware, or behind a proxy.
 
 The public names are imported when they are first used, so ``import scopegate`` itself loads
 neither Redis nor a server.
@@ -13,15 +13,25 @@ if TYPE_CHECKING:
     from scopegate.core.decision import Decision
     from scopegate.core.limits import Limits
     from scopegate.core.reasons import Reason
+    from scopegate.forwardauth import ForwardAuth
     from scopegate.middleware import AuthorizationMiddleware
     from scopegate.proxy import ReverseProxy
     from scopegate.settings import Settings
 
-__all__ = ["AuthorizationMiddleware", "Decision", "Limits", "Reason", "ReverseProxy", "Settings"]
+__all__ = [
+    "AuthorizationMiddleware",
+    "Decision",
+    "ForwardAuth",
+    "Limits",
+    "Reason",
+    "ReverseProxy",
+    "Settings",
+]
 
 _HOMES = {
     "AuthorizationMiddleware": "scopegate.middleware",
     "Decision": "scopegate.core.decision",
+    "ForwardAuth": "scopegate.forwardauth",
     "Limits": "scopegate.core.limits",
     "Reason": "scopegate.core.reasons",
     "ReverseProxy": "scopegate.proxy",

@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.errors import ConfigurationError
+from scopegate.forwardauth import ForwardAuth
 from scopegate.middleware import AuthorizationMiddleware
 from scopegate.proxy import Timeouts
 from scopegate.proxy.app import RoutedProxy
@@ -50,6 +51,34 @@ def gateway() -> AuthorizationMiddleware:
         ConfigurationError: as `create_gateway`, or a setting cannot be used.
     """
     return create_gateway(load())
+
+
+def create_forward_auth(settings: Settings) -> ForwardAuth:
+    """What answers other proxies that ask about their requests, by the settings.
+
+    With no ``redis_url`` the store is embedded, as `create_gateway` has it.
+    """
+    return ForwardAuth(
+        trusted_proxies=settings.trusted_proxies,
+        dialect=settings.forward_auth_dialect,
+        redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
+        data_dir=settings.data_dir if settings.redis_url is None else None,
+        key_prefix=settings.key_prefix,
+        key_header=settings.key_header,
+        pepper=settings.pepper_bytes,
+        max_staleness=settings.max_staleness,
+        limits=settings.limits,
+        failed_auth_limit=settings.failed_auth_limit,
+    )
+
+
+def forward_auth() -> ForwardAuth:
+    """`create_forward_auth` with the settings in force: what an ASGI server calls as a factory.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    return create_forward_auth(load())
 
 
 def create_proxy(settings: Settings) -> RoutedProxy:

@@ -49,6 +49,7 @@ async def _serve_in_loop(app: ASGIApp, address: Address, ready: Callable[[], Non
         port=address.port,
         interface=Interfaces.ASGI,
         http=HTTPModes.http1,
+        websockets=False,
         log_level=LogLevels.error,
         log_dictconfig=LOGGING,
     )

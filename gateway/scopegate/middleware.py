@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -10,27 +11,24 @@ from scopegate.core import headers as fields
 from scopegate.core.admission import identity_fields
 from scopegate.core.attempts import DEFAULT_LIMIT, origin_of
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, credential_fields
-from scopegate.core.decision import Decision
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.framing import Body, body_framing
-from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
-from scopegate.core.limits import Limits
-from scopegate.core.reasons import Reason
-from scopegate.enforcer import Enforcer, Verdict
-from scopegate.problems import Problem, refusal, send_problem
+from scopegate.core.keys import DEFAULT_PREFIX
+from scopegate.core.reasons import Reason, RequestRefused
+from scopegate.judge import VERSIONS, Judge, Question
+from scopegate.problems import refusal, refuse, send_problem
 from scopegate.requestid import new_request_id
-from scopegate.session import StoreSession
 from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from scopegate.asgi import ASGIApp, Message, Receive, Scope, Send
+    from scopegate.core.limits import Limits
+    from scopegate.enforcer import Enforcer, Verdict
 
 log = logging.getLogger("scopegate")
 
-_VERSIONS = frozenset({"1.0", "1", "1.1", "2", "3"})  # "1" is how granian says 1.0
-_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 _NO_PROXIES = TrustedProxies()  # whose word counts is for the server to know
 
 
@@ -74,14 +72,18 @@ class AuthorizationMiddleware:
         max_staleness: float = MAX_STALENESS,
     ) -> None:
         self.app = app
-        self._session = StoreSession(redis_url=redis_url, data_dir=data_dir, max_staleness=max_staleness)
-        self._enforcer = Enforcer(
-            key_prefix=require_prefix(key_prefix),
-            key_header=key_header.lower().encode("ascii"),
+        self._judge = Judge(
+            redis_url=redis_url,
+            data_dir=data_dir,
+            key_prefix=key_prefix,
+            key_header=key_header,
             pepper=pepper,
-            limits=limits or Limits(),
-            failure_limit=failed_auth_limit,
+            limits=limits,
+            failed_auth_limit=failed_auth_limit,
+            max_staleness=max_staleness,
         )
+        self._key_header = self._judge.enforcer.key_header
+        self._limits = self._judge.enforcer.limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge one connection scope, and pass it on or refuse it."""
@@ -92,14 +94,14 @@ class AuthorizationMiddleware:
         if kind not in {"http", "websocket"}:
             raise RuntimeError(f"Scopegate lets no {kind!r} scope through: it cannot judge it.")
         request_id = new_request_id()
-        verdict = await self._judge(scope)
+        verdict = await self._judge.verdict(partial(_question, scope), partial(_origin, scope))
         if not verdict.decision.allowed or verdict.request is None:
             problem = refusal(verdict.decision.reason, retry_after=verdict.retry_after)
-            await _refuse(scope, receive, send, problem, request_id)
+            await refuse(scope, receive, send, problem, request_id)
             return
         admitted = self._admitted(scope, verdict, request_id)
         if kind == "http" and self._may_outgrow_limit(scope):
-            await _BoundedExchange(receive, send, self._enforcer.limits, request_id).run(self.app, admitted)
+            await _BoundedExchange(receive, send, self._limits, request_id).run(self.app, admitted)
         else:
             await self.app(admitted, receive, send)
 
@@ -109,38 +111,11 @@ class AuthorizationMiddleware:
         The end of the application's lifespan does it; a mounted application has none, so whoever
         mounts one calls this at the end of its own.
         """
-        await self._session.aclose()
-
-    async def _judge(self, scope: Scope) -> Verdict:
-        try:
-            session = self._session
-            if not session.is_open():
-                await session.open_for_request()
-            # A server may hand on whatever number stood behind HTTP/, and other versions frame otherwise.
-            http_version: str = scope.get("http_version", "1.1")
-            if http_version not in _VERSIONS:
-                return Verdict(Decision(Reason.HTTP_VERSION_UNSUPPORTED))
-            raw_path = _raw_path(scope)
-            if raw_path is None:
-                return Verdict(Decision(Reason.PATH_MALFORMED))
-            # A WebSocket handshake is a GET (RFC 6455 section 4.1), whatever a server took for one.
-            method: str = scope["method"] if scope["type"] == "http" else "GET"
-            query: bytes = scope.get("query_string", b"")
-            presented = self._enforcer.read(scope["headers"], http_version=http_version)
-            access = session.access
-            verdict = self._enforcer.judge_known(access, presented, method, raw_path, query=query)
-            if verdict is None:
-                verdict = self._enforcer.unasked(access, presented, _origin(scope))
-            if verdict is None:
-                verdict = await self._enforcer.judge(access, presented, method, raw_path, query=query)
-            return verdict if verdict.decision.allowed else self._enforcer.bounded(verdict, _origin(scope))
-        except Exception:
-            log.exception("refused, for the decision failed")
-            return Verdict(Decision(Reason.INTERNAL_ERROR))
+        await self._judge.aclose()
 
     def _may_outgrow_limit(self, scope: Scope) -> bool:
         """Whether the body has a limit, and its length is not known before it has come."""
-        if not self._enforcer.limits.body:
+        if not self._limits.body:
             return False
         framing = body_framing(scope["headers"], http_version=scope.get("http_version", "1.1"))
         return framing.body in {Body.CHUNKED, Body.UNANNOUNCED}
@@ -153,7 +128,7 @@ class AuthorizationMiddleware:
             raise RuntimeError("an allowed request has a key and one reading")
         received = scope["headers"]
         headers = fields.admitted(
-            received, credentials=credential_fields(received, key_header=self._enforcer.key_header)
+            received, credentials=credential_fields(received, key_header=self._key_header)
         )
         headers.append((fields.REQUEST_ID, request_id.encode("ascii")))
         headers += identity_fields(record)
@@ -168,7 +143,7 @@ class AuthorizationMiddleware:
         async def receive_opening() -> Message:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self._session.open()
+                await self._judge.open()
             return message
 
         try:
@@ -219,6 +194,25 @@ class _BoundedExchange:
             await self._send(message)
 
 
+def _question(scope: Scope, enforcer: Enforcer) -> Question:
+    """What is asked about a scope.
+
+    Raises:
+        RequestRefused: nothing can be.
+    """
+    # A server may hand on whatever number stood behind HTTP/, and other versions frame otherwise.
+    http_version: str = scope.get("http_version", "1.1")
+    if http_version not in VERSIONS:
+        raise RequestRefused(Reason.HTTP_VERSION_UNSUPPORTED)
+    raw_path = _raw_path(scope)
+    if raw_path is None:
+        raise RequestRefused(Reason.PATH_MALFORMED)
+    # A WebSocket handshake is a GET (RFC 6455 section 4.1), whatever a server took for one.
+    method: str = scope["method"] if scope["type"] == "http" else "GET"
+    presented = enforcer.read(scope["headers"], http_version=http_version)
+    return Question(presented, method, raw_path, scope.get("query_string", b""))
+
+
 def _origin(scope: Scope) -> bytes | None:
     """Whose failures count together, by the address that the server gives."""
     client = scope.get("client")
@@ -245,15 +239,3 @@ def _raw_path(scope: Scope) -> bytes | None:
     if root and decoded == root + path:
         return raw
     return None
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, problem: Problem, request_id: str) -> None:
-    if scope["type"] == "http":
-        await send_problem(send, problem, request_id)
-        return
-    await receive()  # websocket.connect
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await send_problem(send, problem, request_id, kind="websocket.http.response")
-    else:
-        # The server turns a close before the handshake into 403 (ASGI: websocket.close).
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": problem.code})

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from scopegate.core.reasons import Check, Reason, refused_by
 
 if TYPE_CHECKING:
-    from scopegate.asgi import Send
+    from scopegate.asgi import Receive, Scope, Send
     from scopegate.core.headers import Field
 
 Headers = tuple[tuple[bytes, bytes], ...]
+
+DENIAL = "websocket.http.response"  # the extension by which a handshake is answered in HTTP
+_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,19 @@ async def send_problem(
     fields, body = problem_fields(problem, request_id)
     await send({"type": f"{kind}.start", "status": problem.status, "headers": fields})
     await send({"type": f"{kind}.body", "body": body})
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, problem: Problem, request_id: str) -> None:
+    """Answer a request or a WebSocket handshake with `problem`, as far as the server can say it."""
+    if scope["type"] == "http":
+        await send_problem(send, problem, request_id)
+        return
+    await receive()  # websocket.connect
+    if DENIAL in scope.get("extensions", {}):
+        await send_problem(send, problem, request_id, kind=DENIAL)
+    else:
+        # The server turns a close before the handshake into 403 (ASGI: websocket.close).
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": problem.code})
 
 
 _UNREADABLE = "The request can be read in more than one way, so it was refused."
@@ -219,6 +235,24 @@ _REFUSALS = {
     ),
     Reason.PATH_DOT_SEGMENT: _refusal(
         400, Reason.PATH_DOT_SEGMENT, "The path has a dot segment", _UNREADABLE
+    ),
+    Reason.PROXY_UNTRUSTED: _refusal(
+        403,
+        Reason.PROXY_UNTRUSTED,
+        "The asking proxy is not trusted",
+        "Name its address in trusted_proxies (SCOPEGATE_TRUSTED_PROXIES).",
+    ),
+    Reason.ORIGINAL_MISSING: _refusal(
+        400,
+        Reason.ORIGINAL_MISSING,
+        "The asking proxy does not say what it asks about",
+        "It has to set the fields of its dialect, for method, target and host.",
+    ),
+    Reason.ORIGINAL_AMBIGUOUS: _refusal(
+        400,
+        Reason.ORIGINAL_AMBIGUOUS,
+        "The header fields disagree about the original request",
+        _UNREADABLE,
     ),
     Reason.STORE_UNAVAILABLE: Problem(
         503,

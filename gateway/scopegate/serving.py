@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import uvloop
 from pydantic import SecretStr
 
-from scopegate.app import create_routes
+from scopegate.app import create_forward_auth, create_routes
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.dataplane import opened_worker
 from scopegate.listeners import leave_to_workers, listen, require_free
@@ -47,15 +47,8 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
         ConfigurationError: a setting cannot be used.
         StoreUnavailable: Redis does not answer, or the embedded store does not start.
     """
-    create_routes(settings)
-    require_free("listen", settings.listen)
-    require_free("admin_listen", settings.admin_listen)
-    if settings.listen == settings.admin_listen:
-        raise ConfigurationError(
-            "admin_listen",
-            f"The control plane cannot listen on {settings.admin_listen}: the data plane does.",
-            hint="Choose another port.",
-        )
+    forwards = _forwards(settings)
+    _require_addresses(settings, forwards=forwards)
     logging.config.dictConfig(LOGGING)
     _open_many_files()
     with Signals() as signals, ExitStack() as stack:
@@ -69,8 +62,8 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
         asyncio.run(_require_reachable(url))
         in_force = settings.model_copy(update={"redis_url": SecretStr(url)})
         prepare(in_force)
-        listeners = listen(settings.listen, settings.workers)
-        area = MetricsArea(settings.workers)
+        listeners = listen(settings.listen, settings.workers) if forwards else []
+        area = MetricsArea(len(listeners))
         workers = [
             Task(
                 f"worker {index}",
@@ -80,16 +73,49 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             )
             for index, listener in enumerate(listeners)
         ]
+        asked = settings.forward_auth_listen
+        others = [Task("control plane", partial(_control, url, settings.admin_listen, area))]
+        if asked is not None:
+            others.append(Task("forward auth", partial(_answer_proxies, in_force, asked)))
         # What exists by now is shared by all processes, as long as no collector touches it.
         gc.collect()
         gc.freeze()
         supervise(
-            [*workers, Task("control plane", partial(_control, url, settings.admin_listen, area))],
+            [*workers, *others],
             signals,
             ready=ready,
             look_after=look_after,
             stopping=partial(leave_to_workers, listeners),
         )
+
+
+def _forwards(settings: Settings) -> bool:
+    """Whether there is a data plane; who only answers other proxies needs no upstream."""
+    if settings.forward_auth_listen is not None and settings.upstream is None and not settings.upstreams:
+        return False
+    create_routes(settings)
+    return True
+
+
+def _require_addresses(settings: Settings, *, forwards: bool) -> None:
+    """Make sure that each listener has an address, and one of its own."""
+    addresses = {
+        "listen": ("the data plane", settings.listen if forwards else None),
+        "admin_listen": ("the control plane", settings.admin_listen),
+        "forward_auth_listen": ("forward auth", settings.forward_auth_listen),
+    }
+    taken: dict[Address, str] = {}
+    for setting, (name, address) in addresses.items():
+        if address is None:
+            continue
+        require_free(setting, address)
+        if address in taken:
+            raise ConfigurationError(
+                setting,
+                f"{name[0].upper()}{name[1:]} cannot listen on {address}: {taken[address]} does.",
+                hint="Choose another port.",
+            )
+        taken[address] = name
 
 
 def _open_many_files() -> None:
@@ -133,6 +159,13 @@ async def _serve_clients(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with opened_worker(settings, metrics) as worker:
         await worker.serve(listener, ready=ready, stop=stop, grace=settings.drain_timeout)
+
+
+def _answer_proxies(settings: Settings, address: Address, ready: Callable[[], None]) -> None:
+    """Be what other proxies ask until SIGTERM."""
+    from scopegate.appserver import run  # noqa: PLC0415 -- as below
+
+    run(partial(create_forward_auth, settings), address, ready)
 
 
 def _control(url: str, address: Address, area: MetricsArea, ready: Callable[[], None]) -> None:

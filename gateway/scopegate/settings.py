@@ -36,6 +36,7 @@ from scopegate.core.errors import ConfigurationError, ScopegateError
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
 from scopegate.core.limits import Limits
+from scopegate.core.original import Dialect
 from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
@@ -245,6 +246,13 @@ class Settings(BaseSettings):
     )
     admin_listen: ListenAddress = Field(
         Address("127.0.0.1", 8081), description="HOST:PORT of the control plane (health, metrics)."
+    )
+    forward_auth_listen: ListenAddress | None = Field(
+        None, description="HOST:PORT where other proxies ask whether they may forward (docs/forward-auth.md)."
+    )
+    forward_auth_dialect: Dialect = Field(
+        Dialect.FORWARDED,
+        description="Whether they set X-Forwarded-Method and -Uri (forwarded) or X-Original-* (original).",
     )
     redis_url: SecretStr | None = Field(
         None, description="Redis or Valkey: redis://, rediss:// or unix://. Without it, an embedded Valkey."

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     metavar="HOST:PORT",
     help="The control plane [127.0.0.1:8081].  [env: SCOPEGATE_ADMIN_LISTEN]",
 )
+@click.option(
+    "--forward-auth-listen",
+    metavar="HOST:PORT",
+    help="Where other proxies ask [nowhere].  [env: SCOPEGATE_FORWARD_AUTH_LISTEN]",
+)
 @click.option("--workers", type=int, help="Processes of the data plane [1].  [env: SCOPEGATE_WORKERS]")
 @click.option("--redis-url", metavar="URL", help="Redis or Valkey.  [env: SCOPEGATE_REDIS_URL]")
 @click.option(
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     help="Where the embedded Valkey keeps its data, without --redis-url.  [env: SCOPEGATE_DATA_DIR]",
 )
 def serve(**flags: Any) -> None:  # noqa: ANN401 -- the settings model validates them
-    """Run the gateway in front of an API.
+    """Run the gateway in front of an API, or for other proxies that ask it, or both.
 
     Every option is also an environment variable, SCOPEGATE_<OPTION>, or a line of the YAML file
     that SCOPEGATE_CONFIG names.
@@ -49,5 +54,15 @@ def _announce(settings: Settings) -> None:
     places = [url for row in settings.upstreams for url in row.urls or (row.url,)]
     if settings.upstream is not None:
         places.append(settings.upstream)
-    note(f"Scopegate listens on {settings.listen.url} and forwards to {', '.join(map(str, places))}.")
+    if places:
+        note(f"Scopegate listens on {settings.listen.url} and forwards to {', '.join(map(str, places))}.")
+    if settings.forward_auth_listen is not None:
+        note(f"Proxies ask at {settings.forward_auth_listen.url}, {_who_may_ask(settings)}.")
     note(f"Keys are in {store}. Health: {settings.admin_listen.url}/readyz. Ctrl-C stops it.")
+
+
+def _who_may_ask(settings: Settings) -> str:
+    proxies = ", ".join(map(str, settings.trusted_proxies.networks))
+    if not proxies:
+        return "and none of them may, until trusted_proxies (SCOPEGATE_TRUSTED_PROXIES) names them"
+    return f"from {proxies}, in the dialect {settings.forward_auth_dialect}"

@@ -43,6 +43,9 @@ class Reason(StrEnum):
     QUERY_MALFORMED = "query_malformed"
     HOST_MALFORMED = "host_malformed"
     METHOD_UNSUPPORTED = "method_unsupported"
+    PROXY_UNTRUSTED = "proxy_untrusted"
+    ORIGINAL_MISSING = "original_missing"
+    ORIGINAL_AMBIGUOUS = "original_ambiguous"
 
     KEY_MISSING = "key_missing"
     KEY_AMBIGUOUS = "key_ambiguous"
@@ -89,6 +92,9 @@ _CHECKS: dict[Check, tuple[Reason, ...]] = {
         Reason.QUERY_MALFORMED,
         Reason.HOST_MALFORMED,
         Reason.METHOD_UNSUPPORTED,
+        Reason.PROXY_UNTRUSTED,
+        Reason.ORIGINAL_MISSING,
+        Reason.ORIGINAL_AMBIGUOUS,
     ),
     Check.CREDENTIAL: (
         Reason.KEY_MISSING,

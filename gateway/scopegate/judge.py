@@ -1,0 +1,108 @@
+"""The store of the running event loop and the rules, joined: a verdict for each request of an ASGI server."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from scopegate.core.attempts import DEFAULT_LIMIT
+from scopegate.core.credentials import DEFAULT_KEY_HEADER
+from scopegate.core.decision import Decision
+from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
+from scopegate.core.limits import Limits
+from scopegate.core.reasons import Reason, RequestRefused
+from scopegate.enforcer import Enforcer, Presented, Verdict
+from scopegate.session import StoreSession
+from scopegate.store.liveaccess import MAX_STALENESS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = logging.getLogger("scopegate")
+
+VERSIONS = frozenset({"1.0", "1", "1.1", "2", "3"})  # of HTTP in ASGI; "1" is how granian says 1.0
+
+
+class Question(NamedTuple):
+    """What is asked about a request, as it stood on the wire."""
+
+    presented: Presented
+    method: str
+    raw_path: bytes
+    query: bytes
+
+
+class Judge:
+    """Judges requests with what the store says now. What it cannot tell, or what fails, is a refusal.
+
+    Args:
+        redis_url: where the keys are, ``redis://``, ``rediss://`` or ``unix://``.
+        data_dir: instead of `redis_url`, the data directory of an embedded store.
+        key_prefix: what the text of keys begins with.
+        key_header: the header field that holds the key, beside ``Authorization: Bearer``.
+        pepper: the HMAC key under which the digests of keys were made, if any.
+        limits: how large a request may be, in place of the defaults.
+        failed_auth_limit: how many authentications of one origin may fail in a minute; 0 sets no limit.
+        max_staleness: as `StoreSession` has it.
+
+    Raises:
+        ConfigurationError: as `StoreSession`.
+        InvalidInput: a prefix that keys cannot begin with, or a limit that is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        redis_url: str | None = None,
+        data_dir: Path | None = None,
+        key_prefix: str = DEFAULT_PREFIX,
+        key_header: str = DEFAULT_KEY_HEADER.decode(),
+        pepper: bytes | None = None,
+        limits: Limits | None = None,
+        failed_auth_limit: int = DEFAULT_LIMIT,
+        max_staleness: float = MAX_STALENESS,
+    ) -> None:
+        self._session = StoreSession(redis_url=redis_url, data_dir=data_dir, max_staleness=max_staleness)
+        self.enforcer = Enforcer(
+            key_prefix=require_prefix(key_prefix),
+            key_header=key_header.lower().encode("ascii"),
+            pepper=pepper,
+            limits=limits or Limits(),
+            failure_limit=failed_auth_limit,
+        )
+
+    async def open(self) -> None:
+        """Connect for the running loop; as `StoreSession.open`."""
+        await self._session.open()
+
+    async def aclose(self) -> None:
+        """Close the connections to the store, and stop the store if it is embedded here."""
+        await self._session.aclose()
+
+    async def verdict(
+        self, question: Callable[[Enforcer], Question], origin: Callable[[], bytes | None]
+    ) -> Verdict:
+        """What becomes of one request.
+
+        Args:
+            question: reads the request; its `RequestRefused` refuses it.
+            origin: whose failures count together with those of this request.
+        """
+        try:
+            session, enforcer = self._session, self.enforcer
+            if not session.is_open():
+                await session.open_for_request()
+            presented, method, raw_path, query = question(enforcer)
+            access = session.access
+            verdict = enforcer.judge_known(access, presented, method, raw_path, query=query)
+            if verdict is None:
+                verdict = enforcer.unasked(access, presented, origin())
+            if verdict is None:
+                verdict = await enforcer.judge(access, presented, method, raw_path, query=query)
+            return verdict if verdict.decision.allowed else enforcer.bounded(verdict, origin())
+        except RequestRefused as refused:
+            return Verdict(Decision(refused.reason))
+        except Exception:
+            log.exception("refused, for the decision failed")
+            return Verdict(Decision(Reason.INTERNAL_ERROR))

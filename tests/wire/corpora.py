@@ -23,6 +23,8 @@ _ORIGIN_FORM = re.compile(r"\A[^ \r\n]+ (?=/)")
 _FULL_URL = re.compile(r"([a-z]+://[^/]*)(/.*)", re.IGNORECASE | re.DOTALL)
 _WEBSOCKET = "Upgrade: websocket"
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
+_OUR_ALIAS = re.compile(r"\r\n(?=[^:\r\n]*_)x[_-]scopegate[_-][^:\r\n]*:[ \t]*[^ \t\r\n]", re.IGNORECASE)
+_KEY_ID = re.compile(rb"(?i)\r\nx-scopegate-key-id: ([0-9A-Za-z]*)\r\n")
 _FOR = re.compile(rb"for ([0-9A-Za-z]{12})")
 # No case is a reason to fail, here or behind us.
 _FAILURES = frozenset({500, 502, 503, 504})
@@ -42,6 +44,7 @@ class Case:
     body: str | None = None
     form: str | None = None
     half_close: bool = False
+    is_raw: bool = False
     targets: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     no_value: tuple[str, ...] = ()
@@ -182,6 +185,33 @@ class Outcome:
         return target == _filled(expected, self.values)
 
 
+class Asked(Outcome):
+    """What a proxy was told that asked about a case.
+
+    Nobody who is asked can take a field off a request. So one that an application behind could take
+    for our own, which the proxy does not replace, is refused whatever the case says.
+    """
+
+    def wrong(self) -> list[str]:
+        return [*self._wrong_verdict(), *self._wrong_answer()]
+
+    def _wrong_verdict(self) -> Iterable[str]:
+        status = self.answer.status
+        expect = "deny" if _OUR_ALIAS.search(self.case.request) else self.case.expect
+        if status == 200:
+            if not expect.startswith("allow"):
+                yield "it was allowed"
+            told = _KEY_ID.findall(self.answer.data)
+            if len(told) != 1 or told[0].decode() not in self.ids:
+                yield f"it was allowed for {told}"
+            if not self.answer.data.endswith(b"\r\n\r\n"):
+                yield "the answer has a body"
+        elif expect == "allow":
+            yield f"it was refused with {status}"
+        elif status is not None and not 400 <= status < 500:
+            yield f"it was answered with {status}"
+
+
 def final_status(data: bytes) -> int | None:
     """The status of the first answer in `data` that is not interim, if there is any."""
     return next((code for code in map(int, _STATUS.findall(data)) if code >= 200 or code == 101), None)
@@ -212,6 +242,7 @@ def _case(row: dict[str, Any]) -> Case:
         body=_decoded(row.pop("upstream_body_b64", None)) if raw is not None else body or "",
         form=row.pop("form", None),
         half_close=row.pop("half_close", False),
+        is_raw=raw is not None,
         targets=_texts(row.pop("upstream_target", ())),
         never=_texts(row.pop("upstream_never", ())),
         no_value=_texts(row.pop("upstream_no_value", ())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import secrets
 import socket
 import sys
@@ -28,7 +29,8 @@ from scopegate.core.errors import InvalidInput
 from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore
-from wire.corpora import Answer, Case, Outcome, Seen, final_status
+from wire.corpora import Answer, Asked, Case, Outcome, Seen, final_status
+from wire.questions import FORWARDED, ORIGINAL_URI, ORIGINAL_URL, question
 from wire.wires import Cut, Message, Wire
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ _TRIES = 3
 
 _MODULE = (sys.executable, "-m")
 _UVICORN = (*_MODULE, "uvicorn", "--no-proxy-headers", "--log-level", "critical", "--factory")
+_GRANIAN = (*_MODULE, "granian", "--interface", "asgi", "--http", "1", "--factory")
 _GATEWAY = "scopegate.app:gateway"
 _HTTPTOOLS = ("--http", "httptools")
 _H11 = ("--http", "h11")
@@ -56,23 +59,25 @@ class Form:
     """A way to use Scopegate.
 
     ``mount`` is where the protected application is, and ``sent`` whether clients send that too (a
-    server that is told a root path puts it before what comes).
+    server that is told a root path puts it before what comes). ``asked`` is the style in which another
+    proxy asks it, if it forwards nothing itself.
     """
 
     name: str
     command: tuple[str, ...]
     mount: str = ""
     sent: str = ""
+    asked: str | None = None
 
     @property
     def is_gateway(self) -> bool:
-        return self.command == _OWN or _GATEWAY in self.command
+        return self.command[: len(_OWN)] == _OWN or _GATEWAY in self.command
 
 
 _OWN = (*SCOPEGATE, "serve")
 FORMS = (
     Form("own", _OWN),
-    Form("granian", (*_MODULE, "granian", "--interface", "asgi", "--http", "1", "--factory", _GATEWAY)),
+    Form("granian", (*_GRANIAN, _GATEWAY)),
     Form("httptools", (*_UVICORN, *_HTTPTOOLS, _GATEWAY)),
     Form("h11", (*_UVICORN, *_H11, _GATEWAY)),
     Form("starlette", (*_UVICORN, *_HTTPTOOLS, "wire.guarded:starlette_app")),
@@ -83,6 +88,17 @@ FORMS = (
     ),
     Form("fastapi", (*_UVICORN, *_HTTPTOOLS, "wire.guarded:fastapi_app")),
     Form("fastapi-mounted", (*_UVICORN, *_H11, "wire.guarded:fastapi_mounted"), "/m", "/m"),
+)
+
+
+_ASKED = "scopegate.app:forward_auth"
+ASKED_FORMS = (
+    Form("asked-own", (*_OWN, "--forward-auth-listen"), asked=FORWARDED),
+    Form("asked-granian", (*_GRANIAN, _ASKED), asked=FORWARDED),
+    Form("asked-httptools", (*_UVICORN, *_HTTPTOOLS, _ASKED), asked=FORWARDED),
+    Form("asked-h11", (*_UVICORN, *_H11, _ASKED), asked=FORWARDED),
+    Form("asked-by-uri", (*_UVICORN, *_HTTPTOOLS, _ASKED), asked=ORIGINAL_URI),
+    Form("asked-by-url", (*_GRANIAN, _ASKED), asked=ORIGINAL_URL),
 )
 
 
@@ -115,7 +131,9 @@ class Lab:
             noted.touch()
             port = find_free_port()
             command = form.command
-            if command == _OWN:
+            if command[-1] == "--forward-auth-listen":
+                command += (f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{find_free_port()}")
+            elif command == _OWN:
                 command += (
                     "--listen",
                     f"127.0.0.1:{port}",
@@ -125,12 +143,16 @@ class Lab:
             else:
                 command += ("--port", str(port))
             environment = {
-                "PYTHONPATH": str(_TESTS),
+                "PYTHONPATH": os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH")])),
                 "CORPUS_SEEN": str(noted),
                 "CORPUS_STORE": self.redis_url,
-                "SCOPEGATE_UPSTREAM": upstream.url,
                 "SCOPEGATE_REDIS_URL": self.redis_url,
             }
+            if form.asked is None:
+                environment["SCOPEGATE_UPSTREAM"] = upstream.url
+            else:
+                environment["SCOPEGATE_TRUSTED_PROXIES"] = "127.0.0.1"
+                environment["SCOPEGATE_FORWARD_AUTH_DIALECT"] = form.asked.partition("-")[0]
             process = stack.enter_context(running(*command, directory=folder, env=environment))
             wait_until(lambda: listens(port), f"{form.name} starts", process=process)
             run = Run(self._cases, self._keys[mount, opened], form, port)
@@ -152,10 +174,11 @@ class Run:
         self.stray: list[str] = []
         self._sendable: list[tuple[Case, Keys, bytes]] = []
         for case, its in zip(cases, keys, strict=True):
-            if form.mount and not case.has_path:
+            data = self._data(case, its)
+            if data is None:
                 self.left_out.append(case)
             else:
-                self._sendable.append((case, its, case.data(its.values, prefix=form.sent)))
+                self._sendable.append((case, its, data))
 
     def send_all(self) -> None:
         """Send all cases, several at once; those whose time counts once more alone."""
@@ -167,7 +190,8 @@ class Run:
             if case.max_seconds is not None and not case.targets:
                 again = [_exchange(self._port, case, data) for _ in range(_TRIES)]
                 best = min(again, key=_seconds)
-            self.outcomes.append(Outcome(case, its.values, its.ids, best, self._form.mount))
+            outcome = Outcome if self._form.asked is None else Asked
+            self.outcomes.append(outcome(case, its.values, its.ids, best, self._form.mount))
 
     def attribute(self, seen: Iterable[Seen]) -> None:
         """Add to each outcome what arrived with one of its keys."""
@@ -187,6 +211,14 @@ class Run:
             for outcome in self.outcomes
             if (found := outcome.wrong())
         ] + [f"for no case: {stray}" for stray in self.stray]
+
+    def _data(self, case: Case, its: Keys) -> bytes | None:
+        """The bytes to send for a case; None if it is left out."""
+        if self._form.asked is not None:
+            return question(case, self._form.asked, its.values)
+        if self._form.mount and not case.has_path:
+            return None
+        return case.data(its.values, prefix=self._form.sent)
 
     def _send(self, sendable: tuple[Case, Keys, bytes]) -> Answer:
         case, _, data = sendable

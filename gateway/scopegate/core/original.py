@@ -8,6 +8,7 @@ believe them.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,6 +75,7 @@ _TARGET_CLAIMS = frozenset(
     }
 )
 _CLAIMS = _METHOD_CLAIMS | _HOST_CLAIMS | _TARGET_CLAIMS
+_URL = re.compile(rb"https?://([^/?#]+)/", re.IGNORECASE)
 _ASKING_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -133,11 +135,11 @@ def _as_told(claims: Mapping[bytes, list[bytes]], dialect: Dialect, asking_host:
             raise RequestRefused(Reason.ORIGINAL_MISSING)
         return _original(method, asking_host, _the_only(claims, _ORIGINAL_URI))
     url = _the_only(claims, _ORIGINAL_URL)
-    scheme, _, rest = url.partition(b"://")
-    host = rest.partition(b"/")[0].partition(b"?")[0]
-    if scheme.lower() not in {b"http", b"https"} or not host:
-        raise RequestRefused(Reason.ORIGINAL_MISSING)
-    return _original(method, host, url)
+    # Who puts a URL together from a Host with a question mark in it makes a query of the whole path.
+    found = _URL.match(url)
+    if found is None:
+        raise RequestRefused(Reason.ORIGINAL_AMBIGUOUS)
+    return _original(method, found[1], url)
 
 
 def _the_only(claims: Mapping[bytes, list[bytes]], name: bytes) -> bytes:

@@ -45,20 +45,22 @@ class Admitted(Protocol):
 
 
 class _Key:
-    """One key, and what it has let in."""
+    """One key, its latest record, and what it has let in."""
 
-    __slots__ = ("admitted", "expires_at", "id", "timer", "user")
+    __slots__ = ("admitted", "id", "record", "timer")
 
-    def __init__(self, record: KeyRecord) -> None:
-        self.id = record.id
-        self.user = record.user
-        self.expires_at = record.expires_at
+    def __init__(self, key_id: str) -> None:
+        self.id = key_id
+        self.record: KeyRecord | None = None
         self.admitted: set[Admitted] = set()
         self.timer: asyncio.TimerHandle | None = None
 
     @property
-    def tag(self) -> str:
-        return self.id[:TENANT_TAG_LENGTH]
+    def user(self) -> tuple[str, str] | None:
+        """The tenant's tag and the id of the user, if the key is bound to one."""
+        if self.record is None or self.record.user is None:
+            return None
+        return self.id[:TENANT_TAG_LENGTH], self.record.user
 
 
 class Admissions:
@@ -93,19 +95,18 @@ class Admissions:
 
     def follow(self, admitted: Admitted, record: KeyRecord) -> None:
         """`admitted` runs on this key from now on, until `forget`."""
-        key = self._keys.get(record.id)
         before = self._key_of.get(admitted)
-        if before is not None and before is not key:
+        if before is not None and before.id != record.id:
             self.forget(admitted)
+        key = self._keys.get(record.id)
         if key is None:
-            key = self._keys[record.id] = _Key(record)
-            self._index(key)
-        elif key.user != record.user or key.expires_at != record.expires_at:
-            self._remove_from_index(key)
-            key.user, key.expires_at = record.user, record.expires_at
-            self._index(key)
+            key = self._keys[record.id] = _Key(record.id)
         key.admitted.add(admitted)
         self._key_of[admitted] = key
+        if key.record is not record:
+            self._remove_from_index(key)
+            key.record = record
+            self._index(key)
         if self._untold_since is not None and self._patrol is None:
             self._patrol = self._loop.call_later(_PATROL, self._go_round)
 
@@ -191,7 +192,7 @@ class Admissions:
 
     def _index(self, key: _Key) -> None:
         if key.user is not None:
-            self._keys_of_users.setdefault((key.tag, key.user), set()).add(key)
+            self._keys_of_users.setdefault(key.user, set()).add(key)
         self._await_expiry(key)
 
     def _remove_from_index(self, key: _Key) -> None:
@@ -199,16 +200,17 @@ class Admissions:
             key.timer.cancel()
             key.timer = None
         if key.user is not None:
-            keys = self._keys_of_users[key.tag, key.user]
+            keys = self._keys_of_users[key.user]
             keys.discard(key)
             if not keys:
-                del self._keys_of_users[key.tag, key.user]
+                del self._keys_of_users[key.user]
 
     def _await_expiry(self, key: _Key) -> None:
         key.timer = None
-        if key.expires_at is None:
+        expires_at = None if key.record is None else key.record.expires_at
+        if expires_at is None:
             return
-        left = (key.expires_at - self._clock()).total_seconds()
+        left = (expires_at - self._clock()).total_seconds()
         if left > 0:
             key.timer = self._loop.call_later(min(left, _LONGEST_TIMER), self._await_expiry, key)
         else:

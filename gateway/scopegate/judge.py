@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from scopegate.admissions import Admissions
+
 log = logging.getLogger("scopegate")
 
 VERSIONS = frozenset({"1.0", "1", "1.1", "2", "3"})  # of HTTP in ASGI; "1" is how granian says 1.0
@@ -72,6 +74,16 @@ class Judge:
             failure_limit=failed_auth_limit,
         )
 
+    @property
+    def admissions(self) -> Admissions:
+        """What was let in, while it goes on; as `StoreSession.admissions`."""
+        return self._session.admissions
+
+    @property
+    def changes(self) -> int:
+        """How many changes the store has told; who judges while it grows may have judged too early."""
+        return self._session.changes
+
     async def open(self) -> None:
         """Connect for the running loop; as `StoreSession.open`."""
         await self._session.open()
@@ -101,6 +113,17 @@ class Judge:
             if verdict is None:
                 verdict = await enforcer.judge(access, presented, method, raw_path, query=query)
             return verdict if verdict.decision.allowed else enforcer.bounded(verdict, origin())
+        except RequestRefused as refused:
+            return Verdict(Decision(refused.reason))
+        except Exception:
+            log.exception("refused, for the decision failed")
+            return Verdict(Decision(Reason.INTERNAL_ERROR))
+
+    async def verdict_again(self, question: Callable[[Enforcer], Question]) -> Verdict:
+        """What would become of a request that was let in; nothing is counted."""
+        try:
+            presented, method, raw_path, query = question(self.enforcer)
+            return await self.enforcer.judge(self._session.access, presented, method, raw_path, query=query)
         except RequestRefused as refused:
             return Verdict(Decision(refused.reason))
         except Exception:

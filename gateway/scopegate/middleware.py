@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from scopegate.asgiadmission import AsgiAdmission
 from scopegate.core import headers as fields
 from scopegate.core.admission import identity_fields
 from scopegate.core.attempts import DEFAULT_LIMIT, origin_of
@@ -94,16 +95,28 @@ class AuthorizationMiddleware:
         if kind not in {"http", "websocket"}:
             raise RuntimeError(f"Scopegate lets no {kind!r} scope through: it cannot judge it.")
         request_id = new_request_id()
-        verdict = await self._judge.verdict(partial(_question, scope), partial(_origin, scope))
-        if not verdict.decision.allowed or verdict.request is None:
+        judge = self._judge
+        question = partial(_question, scope)
+        changes = judge.changes
+        verdict = await judge.verdict(question, partial(_origin, scope))
+        record = verdict.decision.record
+        if not verdict.decision.allowed or verdict.request is None or record is None:
             problem = refusal(verdict.decision.reason, retry_after=verdict.retry_after)
             await refuse(scope, receive, send, problem, request_id)
             return
-        admitted = self._admitted(scope, verdict, request_id)
+        app = self.app
         if kind == "http" and self._may_outgrow_limit(scope):
-            await _BoundedExchange(receive, send, self._limits, request_id).run(self.app, admitted)
-        else:
-            await self.app(admitted, receive, send)
+            app = partial(_bounded, self.app, self._limits, request_id)
+        admission = AsgiAdmission(
+            app,
+            receive,
+            send,
+            kind=kind,
+            request_id=request_id,
+            judge=partial(judge.verdict_again, question),
+        )
+        admitted = self._admitted(scope, verdict, request_id)
+        await admission.run(admitted, judge.admissions, record, doubtful=judge.changes != changes)
 
     async def aclose(self) -> None:
         """Close the connections to the store, and stop the store if it is embedded here.
@@ -150,6 +163,12 @@ class AuthorizationMiddleware:
             await self.app(scope, receive_opening, send)
         finally:
             await self.aclose()
+
+
+async def _bounded(
+    app: ASGIApp, limits: Limits, request_id: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    await _BoundedExchange(receive, send, limits, request_id).run(app, scope)
 
 
 class _BoundedExchange:

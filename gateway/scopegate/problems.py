@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Headers = tuple[tuple[bytes, bytes], ...]
 
 DENIAL = "websocket.http.response"  # the extension by which a handshake is answered in HTTP
-_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
+POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send, problem: Problem, r
         await send_problem(send, problem, request_id, kind=DENIAL)
     else:
         # The server turns a close before the handshake into 403 (ASGI: websocket.close).
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": problem.code})
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": problem.code})
 
 
 _UNREADABLE = "The request can be read in more than one way, so it was refused."

@@ -65,6 +65,11 @@ class StoreSession:
             raise RuntimeError("no loop has opened the store")
         return self._admissions
 
+    @property
+    def changes(self) -> int:
+        """How many changes were told in the running loop."""
+        return 0 if self._admissions is None else self._admissions.changes
+
     def is_open(self) -> bool:
         """Whether ``access`` is what the running loop should use."""
         return self._opened_for is asyncio.get_running_loop()

@@ -221,7 +221,10 @@ class ClientConnection(asyncio.Protocol):
             self._metrics.answered("" if self._current is None else self._current.method, self._status)
             self._until_close = True
             self.abort()
-        elif self._exchange is not None:
+        elif self._current is not None and self._current.complete:
+            self._cancel()
+            self.refuse(problem)
+        else:
             self._cut_short(problem)
 
     # What the exchange calls

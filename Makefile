@@ -47,7 +47,7 @@ bench: $(VENV)/.developed ## Measure speed, beside peers where nginx and wrk are
 constraints: $(VENV)/.developed ## Pin the newest versions that fit pyproject.toml into constraints.txt
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --group dev --group bench --group fuzz \
+	  --no-emit-index-url --no-emit-find-links --group dev --group proxies --group bench --group fuzz \
 	  --group audit --all-extras pyproject.toml -o constraints.txt
 
 clean: ## Remove the environment and everything that tools left

@@ -124,6 +124,7 @@ class _Echo(BaseHTTPRequestHandler):
         if self.path == "/slow":
             self.server.slow_arrived.set()
             self.server.go_on.wait(30)
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
         body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 # The settings that are also options, and those that are also environment variables.
 FLAGS = frozenset(
-    {"upstream", "listen", "admin_listen", "workers", "redis_url", "data_dir", "upstream_listen"}
+    {
+        *("upstream", "listen", "admin_listen", "forward_auth_listen", "workers", "redis_url", "data_dir"),
+        "upstream_listen",
+    }
 )
 VARIABLES = frozenset({*Settings.model_fields, "config"})
 

@@ -420,7 +420,7 @@ def test_what_follows_an_announced_body_is_never_taken_for_a_question(
             assert wire.answer().status == 400
             assert wire.is_over()
     with connect(port) as wire:
-        wire.send(head + b"Content-Length: 10\r\n\r\n" + head + b"\r\n" + head + b"\r\n")
+        wire.send(head + b"Content-Length: 10\r\n\r\n" + b"0123456789" + head + b"\r\n")
         assert wire.answer().status == 200
         assert wire.is_over()
     with connect(port) as wire:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from wire.corpuslab import _GRANIAN, _H11, _HTTPTOOLS, _UVICORN
 from wire.wires import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import AsyncIterator, Iterator, MutableMapping
     from pathlib import Path
 
     from scopegate.asgi import Message
@@ -136,9 +137,19 @@ def issued(valkey_url: str) -> dict[str, str]:
     return seed(valkey_url)
 
 
+@asynccontextmanager
+async def made(**arguments: Any) -> AsyncIterator[ForwardAuth]:
+    app = ForwardAuth(**{"trusted_proxies": TRUSTED, **arguments})
+    try:
+        yield app
+    finally:
+        await app.aclose()
+
+
 @pytest.fixture
-def app(valkey_url: str) -> ForwardAuth:
-    return ForwardAuth(trusted_proxies=TRUSTED, redis_url=valkey_url)
+async def app(valkey_url: str) -> AsyncIterator[ForwardAuth]:
+    async with made(redis_url=valkey_url) as app:
+        yield app
 
 
 async def test_an_allowed_request_is_answered_with_whose_it_is(
@@ -151,7 +162,6 @@ async def test_an_allowed_request_is_answered_with_whose_it_is(
     assert told[b"x-scopegate-tenant"] == b"default"
     assert told[b"x-scopegate-user"] == b"", "or a proxy would keep what its client wrote"
     assert b"connection" not in told
-    await app.aclose()
 
 
 async def test_a_user_who_may_not_is_refused_and_one_who_may_is_named(
@@ -164,7 +174,6 @@ async def test_a_user_who_may_not_is_refused_and_one_who_may_is_named(
     assert outcome(sent) == (200, "allowed")
     assert fields(sent)[b"x-scopegate-user"] == b"maria"
     await store.aclose()
-    await app.aclose()
 
 
 @pytest.mark.parametrize(
@@ -189,7 +198,6 @@ async def test_the_request_is_judged_as_the_proxy_tells_it(
     app: ForwardAuth, issued: dict[str, str], told: dict[str, str], status: int, code: str
 ) -> None:
     assert outcome(await ask(app, question(issued["custom"], **told))) == (status, code)
-    await app.aclose()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +217,6 @@ async def test_fields_that_every_form_refuses_are_refused_here(
     app: ForwardAuth, issued: dict[str, str], more: list[tuple[str, str]], code: str
 ) -> None:
     assert outcome(await ask(app, question(issued["desktop"], *more)))[1] == code
-    await app.aclose()
 
 
 @pytest.mark.parametrize("client", [None, ("192.0.2.1", 1), ("unknown", 1), ("11.0.0.1", 1)])
@@ -221,45 +228,39 @@ async def test_nobody_else_may_ask_whatever_they_know(
     assert outcome(sent) == (403, "proxy_untrusted")
     assert "SCOPEGATE_TRUSTED_PROXIES" in json.loads(sent[1]["body"])["detail"]
     assert b"www-authenticate" not in fields(sent)
-    await app.aclose()
 
 
 async def test_without_trusted_proxies_nobody_may(valkey_url: str, issued: dict[str, str]) -> None:
-    app = ForwardAuth(trusted_proxies=TrustedProxies(), redis_url=valkey_url)
-    assert outcome(await ask(app, question(issued["desktop"])))[1] == "proxy_untrusted"
-    await app.aclose()
+    async with made(trusted_proxies=TrustedProxies(), redis_url=valkey_url) as app:
+        assert outcome(await ask(app, question(issued["desktop"])))[1] == "proxy_untrusted"
 
 
 async def test_failures_count_against_the_client_and_not_against_the_proxy(
     valkey_url: str, issued: dict[str, str]
 ) -> None:
-    app = ForwardAuth(trusted_proxies=TRUSTED, redis_url=valkey_url, failed_auth_limit=2)
-    one, other = ("x-forwarded-for", "8.8.8.8"), ("x-forwarded-for", "8.8.4.4")
-    answers = [outcome(await ask(app, question("sg_nope", one))) for _ in range(3)]
-    assert answers == [(401, "key_invalid"), (401, "key_invalid"), (429, "too_many_failures")]
-    assert outcome(await ask(app, question("sg_nope", other))) == (401, "key_invalid")
-    assert outcome(await ask(app, question("sg_nope"))) == (401, "key_invalid")
-    await app.aclose()
+    async with made(redis_url=valkey_url, failed_auth_limit=2) as app:
+        one, other = ("x-forwarded-for", "8.8.8.8"), ("x-forwarded-for", "8.8.4.4")
+        answers = [outcome(await ask(app, question("sg_nope", one))) for _ in range(3)]
+        assert answers == [(401, "key_invalid"), (401, "key_invalid"), (429, "too_many_failures")]
+        assert outcome(await ask(app, question("sg_nope", other))) == (401, "key_invalid")
+        assert outcome(await ask(app, question("sg_nope"))) == (401, "key_invalid")
 
 
 async def test_a_key_that_is_none_is_told_with_a_challenge(app: ForwardAuth) -> None:
     sent = await ask(app, question())
     assert outcome(sent) == (401, "key_missing")
     assert fields(sent)[b"www-authenticate"] == b'Bearer realm="scopegate"'
-    await app.aclose()
 
 
 async def test_the_proxy_may_name_the_request(app: ForwardAuth, issued: dict[str, str]) -> None:
     sent = await ask(app, question(issued["desktop"], ("x-request-id", "trace-12345")))
     assert fields(sent)[b"x-request-id"] == b"trace-12345"
-    await app.aclose()
 
 
 async def test_a_store_that_is_lost_refuses(tmp_path: Path) -> None:
-    app = ForwardAuth(trusted_proxies=TRUSTED, redis_url=f"unix://{tmp_path}/none.sock")
     text = keys.mint("000", secrets.choice).text
-    assert outcome(await ask(app, question(text))) == (503, "store_unavailable")
-    await app.aclose()
+    async with made(redis_url=f"unix://{tmp_path}/none.sock") as app:
+        assert outcome(await ask(app, question(text))) == (503, "store_unavailable")
 
 
 async def test_a_handshake_is_answered_as_far_as_the_server_lets_it(
@@ -273,7 +274,6 @@ async def test_a_handshake_is_answered_as_far_as_the_server_lets_it(
     for key in (issued["desktop"], "sg_nope"):
         sent = await ask(app, question(key), type="websocket")
         assert [message["type"] for message in sent] == ["websocket.close"]
-    await app.aclose()
 
 
 async def test_a_scope_of_an_unknown_type_is_refused(app: ForwardAuth) -> None:

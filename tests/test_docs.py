@@ -103,6 +103,6 @@ def test_every_python_example_compiles(path: Path) -> None:
 
 
 def test_the_middleware_examples_of_the_readme_and_the_guide_run() -> None:
-    for name in ("README.md", "docs/middleware.md"):
+    for name in ("README.md", "docs/middleware.md", "docs/forward-auth.md"):
         for block in re.findall(r"```python\n(.*?)```", page(name), re.DOTALL):
             exec(block, {})

@@ -402,6 +402,21 @@ def port(request: pytest.FixtureRequest, valkey_url: str, tmp_path: Path) -> Ite
         yield port
 
 
+def test_a_handshake_on_a_server_of_websockets_is_allowed_in_http_or_refused(
+    port: int, issued: dict[str, str]
+) -> None:
+    """granian has no words for a 200 there, so it says 403."""
+    handshake = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    for key, statuses in ((issued["desktop"], {200, 403}), ("sg_nope", {401, 403})):
+        told = b"".join(b"%b: %b\r\n" % field for field in question(key))
+        with connect(port) as wire:
+            wire.send(b"GET / HTTP/1.1\r\n" + told + handshake + b"\r\n")
+            assert wire.answer().status in statuses
+
+
 def test_what_follows_an_announced_body_is_never_taken_for_a_question(
     port: int, issued: dict[str, str]
 ) -> None:

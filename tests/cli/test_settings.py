@@ -47,6 +47,7 @@ def test_everything_has_a_default_but_the_upstream(monkeypatch: pytest.MonkeyPat
     assert loaded.upstream is None
     assert loaded.listen == Address("127.0.0.1", 8080)
     assert loaded.admin_listen == Address("127.0.0.1", 8081)
+    assert (loaded.forward_auth_listen, loaded.forward_auth_dialect) == (None, "forwarded")
     assert loaded.redis_url is None
     assert loaded.data_dir == Path("/data/scopegate")
     assert (loaded.workers, loaded.key_prefix, loaded.key_header) == (1, "sg", "X-API-Key")

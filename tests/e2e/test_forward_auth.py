@@ -29,11 +29,13 @@ ALLOWED = "/api/recordings/1"
 
 
 @contextmanager
-def answering(directory: Path, *args: str, dialect: str = "forwarded") -> Iterator[tuple[Gateway, int]]:
+def answering(
+    directory: Path, *args: str, dialect: str = "forwarded", trusted: str = "127.0.0.1"
+) -> Iterator[tuple[Gateway, int]]:
     """A ``scopegate serve`` that other proxies ask, without a data plane, and where they do."""
     asked, admin_port = find_free_port(), find_free_port()
     store = ("--data-dir", str(directory / "data"))
-    environment = {"SCOPEGATE_TRUSTED_PROXIES": "127.0.0.1", "SCOPEGATE_FORWARD_AUTH_DIALECT": dialect}
+    environment = {"SCOPEGATE_TRUSTED_PROXIES": trusted, "SCOPEGATE_FORWARD_AUTH_DIALECT": dialect}
     with running(
         *(*SCOPEGATE, "serve", "--forward-auth-listen", f"127.0.0.1:{asked}"),
         *("--admin-listen", f"127.0.0.1:{admin_port}", *store, *args),
@@ -189,6 +191,22 @@ def test_the_body_is_the_upstreams_alone(site: Site) -> None:
             assert arrived(wire.answer())["path"] == "/api/x"
 
 
+def test_a_handshake_is_asked_about_like_a_get(site: Site) -> None:
+    handshake = (
+        *("Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    )
+    for key, target, status in (
+        (site.custom, ALLOWED, 200),  # the upstream takes it for a GET
+        (site.custom, "/api/users", 403),
+        ("sg_nope", ALLOWED, 401),
+    ):
+        with connect(site.port) as wire:
+            lines = [f"GET {target} HTTP/1.1", "Host: gw.test", *handshake, f"X-API-Key: {key}"]
+            wire.send("\r\n".join([*lines, "Connection: Upgrade", "", ""]).encode())
+            assert wire.answer().status == status
+
+
 def test_a_revoked_key_is_refused_at_once(site: Site) -> None:
     key = site.gateway.create_key("--type", "desktop")
     assert site.send("/", key=key["secret"]).status == 200
@@ -196,7 +214,7 @@ def test_a_revoked_key_is_refused_at_once(site: Site) -> None:
     assert site.send("/", key=key["secret"]).status == 401
 
 
-def test_nothing_but_what_is_asked_for_listens(tmp_path: Path) -> None:
+def test_nothing_but_what_is_asked_for_listens() -> None:
     with tempfile.TemporaryDirectory(prefix="sg-") as path, answering(Path(path)) as (gateway, asked):
         assert f"Proxies ask at http://127.0.0.1:{asked}, from 127.0.0.1/32" in gateway.process.err
         assert gateway.ask("/readyz").status_code == 200
@@ -205,7 +223,20 @@ def test_nothing_but_what_is_asked_for_listens(tmp_path: Path) -> None:
         assert gateway.process.stop() == 0
 
 
-def test_beside_a_data_plane_both_answer(tmp_path: Path) -> None:
+def test_nobody_may_ask_until_somebody_is_named() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="sg-") as path,
+        answering(Path(path), trusted="") as (gateway, asked),
+    ):
+        assert "until trusted_proxies (SCOPEGATE_TRUSTED_PROXIES) names them" in gateway.process.err
+        with connect(asked) as wire:
+            wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = wire.answer()
+        assert answer.status == 403
+        assert json.loads(answer.body)["code"] == "proxy_untrusted"
+
+
+def test_beside_a_data_plane_both_answer() -> None:
     port = find_free_port()
     with (
         upstream_server() as upstream,

@@ -94,7 +94,7 @@ def caddy(directory: Path, *, asked: int, upstream: int) -> Iterator[int]:
     port = find_free_port()
     file = directory / "Caddyfile"
     site = configuration("Caddy", port=port, asked=asked, upstream=upstream)
-    file.write_text(f"{{\n    admin off\n    persist_config off\n}}\n{site}")
+    file.write_text(f"{{\n    admin off\n}}\n{site}")
     command = (find("caddy"), "run", "--config", str(file), "--adapter", "caddyfile")
     environment = {"HOME": str(directory), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
     with running(*command, directory=directory / "caddy", env=environment) as process:

@@ -227,21 +227,6 @@ def _hear(pieces: list[bytes], *, to_head: bool, upgrade: bool) -> _Said:
 
 
 def requests(data: bytes) -> None:
-    """As `requests_strictly`, but for what `PENDING` shows."""
-    if not any(map(_is_odd_request_line, data.split(b"\r\n"))):
-        requests_strictly(data)
-
-
-def _is_odd_request_line(line: bytes) -> bool:
-    """Whether a line is one that the reader refuses unless it comes behind another request, in one piece."""
-    begins = re.search(rb"(?:HTTP|ICE|RTSP)/|(?:^|\n)[A-Z-]+(?:[ \t]|$)", line)
-    return begins is not None and not _USUAL_REQUEST_LINE.fullmatch(line)
-
-
-_USUAL_REQUEST_LINE = re.compile(rb"(?:.{0,9}\n)?[A-Z-]+ [^ \t]+ HTTP/[0-9]\.[0-9]", re.DOTALL)
-
-
-def requests_strictly(data: bytes) -> None:
     """Requests are the same in whatever pieces they come, and nothing follows what was refused."""
     cuts, _, wire = data.partition(b"\n")
     first, *others = (_until_unknown_method(_read(pieces)) for pieces in _pieces(wire, cuts))
@@ -434,13 +419,6 @@ CASES: dict[str, tuple[bytes, ...]] = {
     "requests": (
         _UPGRADE + b"Transfer-Encoding: x\r\n\r\n",
         _UPGRADE + b"Content-Length: 0\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
-    ),
-}
-
-# Inputs that the strict targets do not survive yet.
-PENDING: dict[str, tuple[Callable[[bytes], None], bytes]] = {
-    "a request line with two spaces, behind another request": (
-        requests_strictly,
         b"\n" + _GET + b"GET /a  HTTP/1.1\r\nHost: h\r\n\r\n",
     ),
 }

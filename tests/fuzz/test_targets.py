@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 
 from fuzz.inputs import inputs_of
-from fuzz.targets import CASES, PENDING, TARGETS
+from fuzz.targets import CASES, TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 
@@ -35,12 +35,6 @@ def test_a_target_survives_its_seeds_and_what_broke_it_once(name: str, data: byt
 def test_a_target_survives_what_hypothesis_builds(name: str) -> None:
     target = TARGETS[name]
     settings(max_examples=300)(given(inputs_of(target))(target.feed))()
-
-
-@pytest.mark.parametrize(("strict", "data"), PENDING.values(), ids=list(PENDING))
-@pytest.mark.xfail(reason="not mended yet", raises=Exception, strict=True)
-def test_a_strict_target_survives_what_is_pending(strict: Callable[[bytes], None], data: bytes) -> None:
-    strict(data)
 
 
 def test_the_fuzzers_run_and_tell_what_they_ran() -> None:

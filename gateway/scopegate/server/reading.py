@@ -88,6 +88,7 @@ class RequestReader:
         "_line",
         "_parser",
         "_priming",
+        "_tail",
         "reading_head",
         "requests",
         "surplus",
@@ -102,6 +103,7 @@ class RequestReader:
         self._head_size = 0
         self._line: bytes | None = None  # what has come of a request line that is not complete
         self._priming = False
+        self._tail = b""  # the last bytes of a request that is not over
         self.reading_head = False
         self.requests: deque[Received] = deque()
         self.surplus = b""
@@ -112,13 +114,35 @@ class RequestReader:
         Raises:
             RequestRefused: no reader of HTTP may read on behind this.
         """
-        parser = self._parser
-        if parser is None:
-            if self._latest.head.upgrade:
-                self.surplus += data
-            return
         if self._again is not None and data.endswith(self._again[0]) and self._read_again(data):
             return
+        start = 0
+        while start < len(data):
+            if self._parser is None:
+                if self._latest.head.upgrade:
+                    self.surplus += data[start:]
+                return
+            end = self._end_of_part(data, start)
+            self._feed_part(data if end - start == len(data) else data[start:end])
+            start = end
+
+    def _end_of_part(self, data: bytes, start: int) -> int:
+        """How far to read at a time, so that a part holds nothing of two requests.
+
+        A head ends in an empty line, and so does a chunked body (RFC 9112 sections 2.1 and 7.1).
+        """
+        length = None if self.reading_head or self._latest.complete else _length(self._latest.head)
+        if length is not None:
+            return min(len(data), start + length - self._latest.size)
+        if self._tail and not start:
+            straddling = (self._tail + data[:3]).find(_END_OF_HEAD)
+            if straddling >= 0:
+                return straddling + len(_END_OF_HEAD) - len(self._tail)
+        found = data.find(_END_OF_HEAD, start)
+        return len(data) if found < 0 else found + len(_END_OF_HEAD)
+
+    def _feed_part(self, data: bytes) -> None:
+        parser = cast("httptools.HttpRequestParser", self._parser)
         between = not self.reading_head and self._latest.complete
         if between or self._line is not None:
             self._require_request_line(data)
@@ -137,6 +161,8 @@ class RequestReader:
         self._require_bounded(len(data), silent=self._latest is before and before.size == size)
         if between:
             self._remember(data)
+        over = self._latest.complete and not self.reading_head
+        self._tail = b"" if over else (self._tail + data[-3:])[-3:]
 
     def _require_request_line(self, data: bytes) -> None:
         """Refuse what the parser takes: several spaces, other protocols (RFC 9112 section 3)."""
@@ -266,3 +292,8 @@ class RequestReader:
     def on_message_complete(self) -> None:
         """The end of a request."""
         self._latest.complete = True
+
+
+def _length(head: Head) -> int | None:
+    """The length of the body as its request says it, or None if it comes in chunks."""
+    return next((int(value) for name, value in head.headers if name == b"content-length"), None)

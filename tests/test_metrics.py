@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,6 +167,60 @@ def test_gauges_go_up_and_down_and_add_up(area: MetricsArea) -> None:
     assert changed(area) == {"client_connections": 3, "upstream_connections": 14, "websocket_relays": 1}
 
 
+def test_of_what_the_workers_measure_the_worst_is_shown(area: MetricsArea) -> None:
+    first, second = area.worker(0).store, area.worker(1).store
+    names = ("propagation_lag_seconds", "propagation_lag_max_seconds", "clock_skew_seconds")
+    assert not any(name in read(area) for name in (*names, "store_silence_seconds"))
+    first.canary_told(0.25)
+    first.canary_told(0.01)
+    second.canary_told(0.02)
+    first.clock_skewed(2.0)
+    second.clock_skewed(-3.0)
+    first.heard(time.monotonic() - 1_000)
+    second.heard(time.monotonic())
+    values = read(area)
+    assert [values[name] for name in names] == [0.02, 0.25, -3.0]
+    assert 1_000 <= values["store_silence_seconds"] < 1_100
+    assert values["propagation_seconds_count"] == values['canaries_total{outcome="told"}'] == 3
+    assert values["propagation_seconds_sum"] == pytest.approx(0.28)
+
+
+def test_a_canary_that_waits_is_a_lag_while_it_does(area: MetricsArea) -> None:
+    worker = area.worker(0).store
+    worker.canary_told(0.01)
+    worker.canary_waits(time.monotonic() - 50)
+    assert 50 <= read(area)["propagation_lag_seconds"] < 100
+    worker.canary_lost(60.0)
+    assert read(area)["propagation_lag_seconds"] == 60.0
+    worker.canary_refused()
+    values = read(area)
+    assert "propagation_lag_seconds" not in values
+    assert values["propagation_lag_max_seconds"] == 60.0
+
+
+def test_of_a_view_is_shown_whether_it_lives_and_what_it_holds(area: MetricsArea) -> None:
+    for worker in (area.worker(0).store, area.worker(1).store):
+        worker.view_is_not_live()  # it never was
+        worker.view_is_live()
+        worker.view_holds(keys=3, users=2)
+    assert changed(area) == {"views_live": 2, "view_keys": 6, "view_users": 4}
+    worker.view_is_not_live()
+    worker.view_is_not_live()
+    assert changed(area) == {"views_live": 1, "tracking_losses_total": 1, "view_keys": 6, "view_users": 4}
+
+
+def test_misses_count_by_what_answered(area: MetricsArea) -> None:
+    worker = area.worker(0).store
+    for count, miss in enumerate((worker.loaded, worker.read_through, worker.last_known), 1):
+        for _ in range(count):
+            miss()
+    assert changed(area) == {
+        'view_misses_total{answer="loaded"}': 1,
+        'view_misses_total{answer="read_through"}': 2,
+        'view_misses_total{answer="last_known"}': 3,
+    }
+
+
 def test_the_first_decision_is_timed_and_then_one_in_61(area: MetricsArea) -> None:
     worker = area.worker(0)
     timed = []
@@ -214,6 +269,8 @@ def count_allowed(area: MetricsArea, index: int, times: int) -> None:
 def count_and_hang(area: MetricsArea, index: int, times: int, done: int) -> None:
     count_allowed(area, index, times)
     worker = area.worker(index)
+    worker.store.view_is_live()
+    worker.store.canary_told(index + 1.0)
     worker.client_connections.set(3)
     worker.exchange_began()
     os.write(done, b".")
@@ -237,6 +294,7 @@ def test_what_a_killed_worker_counted_goes_on_in_the_one_that_follows(
     assert values["upstream_request_duration_seconds_count"] == 1500
     assert values["upstream_request_duration_seconds_sum"] == pytest.approx(375.0)
     assert (values["client_connections"], values["exchanges_in_flight"]) == (6, 2)
+    assert (values["views_live"], values["propagation_lag_seconds"]) == (2, 2.0)
 
     assert first.pid is not None
     os.kill(first.pid, signal.SIGKILL)
@@ -244,6 +302,7 @@ def test_what_a_killed_worker_counted_goes_on_in_the_one_that_follows(
     area.worker_restarted(0)
     values = read(area)
     assert (values["client_connections"], values["exchanges_in_flight"]) == (3, 1)
+    assert (values["views_live"], values["propagation_lag_seconds"]) == (1, 2.0)
 
     again = start(count_allowed, area, 0, 250)
     again.join()
@@ -369,6 +428,10 @@ def everything(area: MetricsArea) -> str:
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
         for status in (0, 100, 200, 300, 400, 500):
             worker.answered(method, status)
+    store = worker.store
+    store.canary_told(0.001)
+    store.heard(0.0)
+    store.clock_skewed(0.0)
     return exposition(AreaCollector(area, version="1"), "")[0].decode()
 
 

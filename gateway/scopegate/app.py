@@ -18,6 +18,7 @@ from scopegate.settings import UpstreamSettings, load
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from scopegate.metrics import StoreMetrics
     from scopegate.proxy.origin import Origin
     from scopegate.settings import Settings
 
@@ -39,6 +40,8 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
         key_header=settings.key_header,
         pepper=settings.pepper_bytes,
         max_staleness=settings.max_staleness,
+        canary_interval=settings.canary_interval,
+        max_lag=settings.max_lag,
         limits=settings.limits,
         failed_auth_limit=settings.failed_auth_limit,
     )
@@ -53,8 +56,10 @@ def gateway() -> AuthorizationMiddleware:
     return create_gateway(load())
 
 
-def create_forward_auth(settings: Settings) -> ForwardAuth:
+def create_forward_auth(settings: Settings, metrics: StoreMetrics | None = None) -> ForwardAuth:
     """What answers other proxies that ask about their requests, by the settings.
+
+    What concerns the store is counted in `metrics`.
 
     With no ``redis_url`` the store is embedded, as `create_gateway` has it.
     """
@@ -67,6 +72,9 @@ def create_forward_auth(settings: Settings) -> ForwardAuth:
         key_header=settings.key_header,
         pepper=settings.pepper_bytes,
         max_staleness=settings.max_staleness,
+        canary_interval=settings.canary_interval,
+        max_lag=settings.max_lag,
+        metrics=metrics,
         limits=settings.limits,
         failed_auth_limit=settings.failed_auth_limit,
     )

@@ -31,6 +31,9 @@ async def opened_worker(settings: Settings, metrics: WorkerMetrics) -> AsyncIter
         redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
         data_dir=settings.data_dir if settings.redis_url is None else None,
         max_staleness=settings.max_staleness,
+        canary_interval=settings.canary_interval,
+        max_lag=settings.max_lag,
+        metrics=metrics.store,
     )
     routes = upstreams(create_routes(settings))
     enforcer = Enforcer(

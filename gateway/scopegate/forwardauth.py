@@ -19,6 +19,7 @@ from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.judge import VERSIONS, Judge, Question
 from scopegate.problems import DENIAL, refusal, refuse
 from scopegate.requestid import new_request_id
+from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from scopegate.core.keys import KeyRecord
     from scopegate.core.limits import Limits
     from scopegate.enforcer import Enforcer, Verdict
+    from scopegate.metrics import StoreMetrics
 
 _CLOSE = (b"connection", b"close")
 
@@ -56,6 +58,10 @@ class ForwardAuth:
             that the proxies give; 0 sets no limit.
         max_staleness: for how many seconds after Redis was lost the last known rights count; 0 reads
             Redis for every request.
+        canary_interval: how many seconds after another a record of its own is written to see how soon
+            Redis tells of it; 0 writes none.
+        max_lag: within how many seconds it has to be told, else the connection is not trusted.
+        metrics: where what concerns the store is counted.
 
     Raises:
         ConfigurationError: neither or both of `redis_url` and `data_dir`, a URL or an address that is
@@ -76,6 +82,9 @@ class ForwardAuth:
         limits: Limits | None = None,
         failed_auth_limit: int = DEFAULT_LIMIT,
         max_staleness: float = MAX_STALENESS,
+        canary_interval: float = CANARY_INTERVAL,
+        max_lag: float = MAX_LAG,
+        metrics: StoreMetrics | None = None,
     ) -> None:
         self._trusted = _trusted(trusted_proxies)
         self._dialect = _dialect(dialect)
@@ -88,6 +97,9 @@ class ForwardAuth:
             limits=limits,
             failed_auth_limit=failed_auth_limit,
             max_staleness=max_staleness,
+            canary_interval=canary_interval,
+            max_lag=max_lag,
+            metrics=metrics,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ from scopegate.core.limits import Limits
 from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.enforcer import Enforcer, Presented, Verdict
 from scopegate.session import StoreSession
+from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scopegate.admissions import Admissions
+    from scopegate.metrics import StoreMetrics
 
 log = logging.getLogger("scopegate")
 
@@ -46,7 +48,7 @@ class Judge:
         pepper: the HMAC key under which the digests of keys were made, if any.
         limits: how large a request may be, in place of the defaults.
         failed_auth_limit: how many authentications of one origin may fail in a minute; 0 sets no limit.
-        max_staleness: as `StoreSession` has it.
+        max_staleness, canary_interval, max_lag, metrics: as `StoreSession` has them.
 
     Raises:
         ConfigurationError: as `StoreSession`.
@@ -64,8 +66,18 @@ class Judge:
         limits: Limits | None = None,
         failed_auth_limit: int = DEFAULT_LIMIT,
         max_staleness: float = MAX_STALENESS,
+        canary_interval: float = CANARY_INTERVAL,
+        max_lag: float = MAX_LAG,
+        metrics: StoreMetrics | None = None,
     ) -> None:
-        self._session = StoreSession(redis_url=redis_url, data_dir=data_dir, max_staleness=max_staleness)
+        self._session = StoreSession(
+            redis_url=redis_url,
+            data_dir=data_dir,
+            max_staleness=max_staleness,
+            canary_interval=canary_interval,
+            max_lag=max_lag,
+            metrics=metrics,
+        )
         self.enforcer = Enforcer(
             key_prefix=require_prefix(key_prefix),
             key_header=key_header.lower().encode("ascii"),

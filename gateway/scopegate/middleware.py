@@ -19,6 +19,7 @@ from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.judge import VERSIONS, Judge, Question
 from scopegate.problems import refusal, refuse, send_problem
 from scopegate.requestid import new_request_id
+from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
@@ -53,9 +54,13 @@ class AuthorizationMiddleware:
             that the server gives; 0 sets no limit.
         max_staleness: for how many seconds after Redis was lost the last known rights count; 0 reads
             Redis for every request.
+        canary_interval: how many seconds after another a record of its own is written to see how soon
+            Redis tells of it; 0 writes none.
+        max_lag: within how many seconds it has to be told, else the connection is not trusted.
 
     Raises:
-        ConfigurationError: neither or both of `redis_url` and `data_dir`, or a URL that is none.
+        ConfigurationError: neither or both of `redis_url` and `data_dir`, a URL that is none, or
+            seconds that make no sense.
         InvalidInput: a prefix that keys cannot begin with, or a limit that is none.
     """
 
@@ -71,6 +76,8 @@ class AuthorizationMiddleware:
         limits: Limits | None = None,
         failed_auth_limit: int = DEFAULT_LIMIT,
         max_staleness: float = MAX_STALENESS,
+        canary_interval: float = CANARY_INTERVAL,
+        max_lag: float = MAX_LAG,
     ) -> None:
         self.app = app
         self._judge = Judge(
@@ -82,6 +89,8 @@ class AuthorizationMiddleware:
             limits=limits,
             failed_auth_limit=failed_auth_limit,
             max_staleness=max_staleness,
+            canary_interval=canary_interval,
+            max_lag=max_lag,
         )
         self._key_header = self._judge.enforcer.key_header
         self._limits = self._judge.enforcer.limits

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from scopegate.core.reasons import Check, Reason, refused_by
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scopegate.asgi import Receive, Scope, Send
     from scopegate.core.headers import Field
 
@@ -46,9 +48,14 @@ def problem_json(problem: Problem, request_id: str) -> dict[str, object]:
     }
 
 
-def problem_fields(problem: Problem, request_id: str) -> tuple[list[Field], bytes]:
-    """The header fields and the body of an answer that is `problem`."""
-    body = json.dumps(problem_json(problem, request_id)).encode() + b"\n"
+def problem_fields(
+    problem: Problem, request_id: str, extensions: Mapping[str, object] | None = None
+) -> tuple[list[Field], bytes]:
+    """The header fields and the body of an answer that is `problem`.
+
+    `extensions` are further members of the document (RFC 9457 section 3.2).
+    """
+    body = json.dumps({**problem_json(problem, request_id), **(extensions or {})}).encode() + b"\n"
     fields = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", b"%d" % len(body)),
@@ -65,12 +72,13 @@ async def send_problem(
     request_id: str,
     *,
     kind: str = "http.response",
+    extensions: Mapping[str, object] | None = None,
 ) -> None:
     """Answer an ASGI request with `problem`; the response is complete afterwards.
 
     `kind` is ``websocket.http.response`` for a handshake, where the server offers that extension.
     """
-    fields, body = problem_fields(problem, request_id)
+    fields, body = problem_fields(problem, request_id, extensions)
     await send({"type": f"{kind}.start", "status": problem.status, "headers": fields})
     await send({"type": f"{kind}.body", "body": body})
 

@@ -63,7 +63,8 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
         in_force = settings.model_copy(update={"redis_url": SecretStr(url)})
         prepare(in_force)
         listeners = listen(settings.listen, settings.workers) if forwards else []
-        area = MetricsArea(len(listeners))
+        asked = settings.forward_auth_listen
+        area = MetricsArea(len(listeners) + (asked is not None))
         workers = [
             Task(
                 f"worker {index}",
@@ -73,10 +74,11 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             )
             for index, listener in enumerate(listeners)
         ]
-        asked = settings.forward_auth_listen
-        others = [Task("control plane", partial(_control, url, settings.admin_listen, area))]
+        others = [Task("control plane", partial(_control, url, settings, area))]
         if asked is not None:
-            others.append(Task("forward auth", partial(_answer_proxies, in_force, asked)))
+            last = len(listeners)
+            answering = partial(_answer_proxies, in_force, asked, area, last)
+            others.append(Task("forward auth", answering, died=partial(area.worker_restarted, last)))
         # What exists by now is shared by all processes, as long as no collector touches it.
         gc.collect()
         gc.freeze()
@@ -161,16 +163,18 @@ async def _serve_clients(
         await worker.serve(listener, ready=ready, stop=stop, grace=settings.drain_timeout)
 
 
-def _answer_proxies(settings: Settings, address: Address, ready: Callable[[], None]) -> None:
-    """Be what other proxies ask until SIGTERM."""
+def _answer_proxies(
+    settings: Settings, address: Address, area: MetricsArea, index: int, ready: Callable[[], None]
+) -> None:
+    """Be what other proxies ask until SIGTERM, with the metrics' slot `index`."""
     from scopegate.appserver import run  # noqa: PLC0415 -- as below
 
-    run(partial(create_forward_auth, settings), address, ready)
+    run(partial(create_forward_auth, settings, area.worker(index).store), address, ready)
 
 
-def _control(url: str, address: Address, area: MetricsArea, ready: Callable[[], None]) -> None:
+def _control(url: str, settings: Settings, area: MetricsArea, ready: Callable[[], None]) -> None:
     # Only this process needs them, and the others are up sooner without.
     from scopegate.admin.health import ControlPlane  # noqa: PLC0415
     from scopegate.appserver import run  # noqa: PLC0415
 
-    run(partial(ControlPlane, url, area), address, ready)
+    run(partial(ControlPlane, url, area, max_lag=settings.max_lag), settings.admin_listen, ready)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from scopegate.admissions import Admissions
 from scopegate.core.errors import ConfigurationError
+from scopegate.metrics import StoreMetrics
 from scopegate.store import Store
+from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.embedded import EmbeddedStore
 from scopegate.store.liveaccess import MAX_STALENESS, LiveAccess
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scopegate.enforcer import AccessSource
+    from scopegate.store.clock import ClockWatch
 
 
 class StoreSession:
@@ -24,9 +27,13 @@ class StoreSession:
         redis_url: where the keys are, ``redis://``, ``rediss://`` or ``unix://``.
         data_dir: instead of `redis_url`, the data directory of an embedded store.
         max_staleness: as `LiveAccess` has it, in seconds; 0 reads Redis for every request.
+        canary_interval: the seconds between two measurements of how late changes are known; 0 makes none.
+        max_lag: the seconds within which a change has to be known, else the connection is not trusted.
+        metrics: where all of that is counted.
 
     Raises:
-        ConfigurationError: neither or both of `redis_url` and `data_dir`, or a URL that is none.
+        ConfigurationError: neither or both of `redis_url` and `data_dir`, a URL that is none, or
+            seconds that make no sense.
     """
 
     def __init__(
@@ -35,6 +42,9 @@ class StoreSession:
         redis_url: str | None = None,
         data_dir: Path | None = None,
         max_staleness: float = MAX_STALENESS,
+        canary_interval: float = CANARY_INTERVAL,
+        max_lag: float = MAX_LAG,
+        metrics: StoreMetrics | None = None,
     ) -> None:
         if redis_url is not None and data_dir is None:
             self._embedded = None
@@ -50,10 +60,18 @@ class StoreSession:
             )
         if max_staleness < 0:
             raise ConfigurationError("max_staleness", "It is a number of seconds, 0 or more.")
+        if canary_interval < 0:
+            raise ConfigurationError("canary_interval", "It is a number of seconds, 0 or more.")
+        if max_lag <= 0:
+            raise ConfigurationError("max_lag", "It is a number of seconds, more than 0.")
         self._max_staleness = max_staleness
+        self._canary_interval = canary_interval
+        self._max_lag = max_lag
+        self._metrics = metrics or StoreMetrics.apart()
         self._store = Store.at(self._url)
         self._live: LiveAccess | None = None
         self._admissions: Admissions | None = None
+        self._clock: ClockWatch | None = None
         self._bound_to: asyncio.AbstractEventLoop | None = None
         self._opened_for: asyncio.AbstractEventLoop | None = None
         self.access: AccessSource = self._store.access
@@ -110,6 +128,9 @@ class StoreSession:
         admissions, self._admissions = self._admissions, None
         if admissions is not None:
             admissions.close()
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            clock.stop()
         await self._store.aclose()
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.stop)
@@ -118,13 +139,23 @@ class StoreSession:
         # Connections of another loop would be of no use, nor would its live view.
         self._store = Store.at(self._url)
         self._live = None
+        self._clock = None
         self.access = self._store.access
         self._admissions = Admissions(patience=self._max_staleness)
         self._bound_to = asyncio.get_running_loop()
 
     def _listen(self) -> None:
+        if self._clock is None:
+            self._clock = self._store.clock_watch(self._metrics)
+            self._clock.start()
         if self._live is None:
-            self._live = self._store.live_access(max_staleness=self._max_staleness, observer=self._admissions)
+            self._live = self._store.live_access(
+                max_staleness=self._max_staleness,
+                canary_interval=self._canary_interval,
+                max_lag=self._max_lag,
+                metrics=self._metrics,
+                observer=self._admissions,
+            )
             self._live.start()
             self.access = self._live
         self._opened_for = self._bound_to

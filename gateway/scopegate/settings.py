@@ -37,6 +37,7 @@ from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
 from scopegate.core.limits import Limits
 from scopegate.core.original import Dialect
+from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
 
 if TYPE_CHECKING:
@@ -266,6 +267,18 @@ class Settings(BaseSettings):
         ge=0,
         le=60,
         description="Seconds for which last known rights count while Redis is lost; 0 reads it each time.",
+    )
+    canary_interval: float = Field(
+        CANARY_INTERVAL,
+        ge=0,
+        le=3_600,
+        description="Seconds between two measurements of how late a worker knows changes; 0 makes none.",
+    )
+    max_lag: float = Field(
+        MAX_LAG,
+        gt=0,
+        le=60,
+        description="Seconds within which workers have to know a change, else this instance is not ready.",
     )
     key_prefix: str = Field(DEFAULT_PREFIX, description="What the text of keys begins with.")
     key_header: Annotated[str, AfterValidator(_require_header_name)] = Field(

@@ -14,6 +14,7 @@ import pytest
 from scopegate.core.keys import KeyRecord
 from scopegate.core.principal import User
 from scopegate.core.tenants import Tenant
+from scopegate.metrics import MetricsArea
 from scopegate.store import Store, layout
 from scopegate.store.policies import StoredCatalogue
 from scopegate.store.records import decode, encode
@@ -57,6 +58,12 @@ def test_no_other_name_is_documented() -> None:
 
 async def test_everything_that_is_stored_has_a_documented_name_and_type(store: Store, raw: Any) -> None:
     await exercise(store)
+    live = store.live_access()
+    live.start()
+    async with asyncio.timeout(10):
+        while not raw.keys("sg:canary:*"):  # noqa: ASYNC110 -- as below
+            await asyncio.sleep(0)
+    await live.stop()
     patterns = {
         re.sub(r"<[a-z ]+>", "[^:]+", re.escape(name).replace(r"\ ", " ")): row[0].replace(
             "sorted set", "zset"
@@ -96,12 +103,15 @@ async def test_the_documented_permissions_are_enough_and_not_more(store_url: str
     raw.script_flush()
     store = Store.at(store_url.replace("unix://", f"unix://scopegate:{PASSWORD}@"))
     await exercise(store)
-    live = store.live_access()
+    metrics = MetricsArea(1).worker(0).store
+    live, clock = store.live_access(metrics=metrics), store.clock_watch(metrics)
     live.start()
+    clock.start()
     async with asyncio.timeout(10):
-        while not live.live or "cmdstat_ping" not in raw.info("commandstats"):  # noqa: ASYNC110
+        while not {"cmdstat_ping", "cmdstat_time"} <= raw.info("commandstats").keys():  # noqa: ASYNC110
             await asyncio.sleep(0)
     await live.stop()
+    clock.stop()
     await store.aclose()
     used = {name.removeprefix("cmdstat_") for name in raw.info("commandstats")}
     raw.acl_deluser("scopegate")

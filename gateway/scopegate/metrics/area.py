@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import mmap
+from typing import TYPE_CHECKING
 
-from scopegate.metrics.families import GAUGES, SLOT_SIZE, WORKER_RESTARTS
+from scopegate.metrics.families import SLOT_SIZE, WORKER_RESTARTS, Delay, forget_the_present
 from scopegate.metrics.worker import WorkerMetrics
+
+if TYPE_CHECKING:
+    from scopegate.metrics.families import Measurement
 
 
 class MetricsArea:
@@ -24,6 +29,8 @@ class MetricsArea:
         self._slots = [memory[start : start + SLOT_SIZE] for start in range(0, len(memory), SLOT_SIZE)]
         self._cells = [slot.cast("q") for slot in self._slots]
         self._floats = [slot.cast("d") for slot in self._slots]
+        for integers, floats in zip(self._cells, self._floats, strict=True):
+            forget_the_present(integers, floats)
 
     def worker(self, index: int) -> WorkerMetrics:
         """Take the slot of worker `index`, from 0, in that worker: its counters go on.
@@ -36,8 +43,7 @@ class MetricsArea:
 
     def worker_restarted(self, index: int) -> None:
         """Count, in the parent, that worker `index` died; to be called before it is started anew."""
-        for gauge in GAUGES:
-            self._cells[index][gauge.first] = 0
+        forget_the_present(self._cells[index], self._floats[index])
         self._cells[-1][WORKER_RESTARTS.first] += 1
 
     def total(self, cell: int) -> int:
@@ -47,3 +53,15 @@ class MetricsArea:
     def total_of_floats(self, cell: int) -> float:
         """The sum of a cell that holds a float."""
         return sum(floats[cell] for floats in self._floats)
+
+    def measured(self, family: Measurement | Delay, now: float) -> list[float]:
+        """What the workers that have measured it say, in seconds; `now` is the monotonic time."""
+        said = []
+        for floats in self._floats:
+            seconds = [floats[family.first]]
+            if isinstance(family, Delay):
+                seconds.append(now - floats[family.since])
+            known = [one for one in seconds if not math.isnan(one)]
+            if known:
+                said.append(max(known))
+        return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from scopegate.metrics.families import FAMILIES, PREFIX, Counter, Gauge, Histogram
+from scopegate.metrics.families import FAMILIES, PREFIX, Counter, Delay, Gauge, Histogram, Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +35,10 @@ class AreaCollector(Collector):
                 yield self._counter(family)
             elif isinstance(family, Histogram):
                 yield self._histogram(family)
-            else:
+            elif isinstance(family, Gauge):
                 yield self._gauge(family)
+            else:
+                yield self._worst(family)
         build = GaugeMetricFamily(
             f"{PREFIX}build_info", "The version that runs; always 1.", labels=["version"]
         )
@@ -52,6 +55,13 @@ class AreaCollector(Collector):
 
     def _gauge(self, family: Gauge) -> Metric:
         return GaugeMetricFamily(PREFIX + family.name, family.help, value=self._area.total(family.first))
+
+    def _worst(self, family: Measurement | Delay) -> Metric:
+        metric = GaugeMetricFamily(PREFIX + family.name, family.help, labels=())
+        measured = self._area.measured(family, time.monotonic())
+        if measured:
+            metric.add_metric((), max(measured, key=abs))
+        return metric
 
     def _histogram(self, family: Histogram) -> Metric:
         bounds = [*map(floatToGoString, family.bounds), "+Inf"]

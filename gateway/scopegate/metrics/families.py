@@ -6,6 +6,7 @@ freely, so the number of series is fixed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from scopegate.core.keys import KeyType
@@ -78,11 +79,53 @@ class Histogram:
         return self.sum + 1
 
 
-Family = Counter | Gauge | Histogram
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What each worker measured last, a float in one cell; NaN while it has measured nothing.
+
+    The one that is farthest from 0 is shown, or nothing if nobody has measured.
+    """
+
+    name: str
+    help: str
+    first: int
+
+    @property
+    def end(self) -> int:
+        """The cell after it."""
+        return self.first + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delay:
+    """How long each worker waited for something, in two cells of floats; NaN says that there is none.
+
+    The cell `first` has the seconds of the last time, and `since` the moment (monotonic) from which it
+    waits now. The longest is shown, and a wait that is not over counts with its age.
+    """
+
+    name: str
+    help: str
+    first: int
+
+    @property
+    def since(self) -> int:
+        """The cell of the moment from which the worker waits."""
+        return self.first + 1
+
+    @property
+    def end(self) -> int:
+        """The cell after the last one."""
+        return self.since + 1
+
+
+Family = Counter | Gauge | Histogram | Measurement | Delay
 
 KEY_TYPES = (*KeyType, None)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
 STATUS_CLASSES = (OTHER, "1xx", "2xx", "3xx", "4xx", "5xx")
+MISSES = ("loaded", "read_through", "last_known")
+CANARIES = ("told", "lost", "not_measured")
 FAILURES = ("upstream_unreachable", "upstream_protocol_error", "upstream_busy", "upstream_timeout")
 
 
@@ -190,8 +233,67 @@ TASKS = Gauge(
     help="Tasks of the workers' event loops that have not ended.",
     first=WEBSOCKET_RELAYS.end,
 )
+VIEW_MISSES = Counter(
+    name="view_misses_total",
+    help="Keys and users that a decision needed and the live view did not answer, by what did.",
+    labels=("answer",),
+    series=tuple((answer,) for answer in MISSES),
+    first=TASKS.end,
+)
+TRACKING_LOSSES = Counter(
+    name="tracking_losses_total",
+    help="Tracking connections that were lost. Until the next one is there, every request reads Redis.",
+    first=VIEW_MISSES.end,
+)
+CANARIES_TOTAL = Counter(
+    name="canaries_total",
+    help="Canaries by what came of them: told, lost (not told within max_lag), or no measurement.",
+    labels=("outcome",),
+    series=tuple((outcome,) for outcome in CANARIES),
+    first=TRACKING_LOSSES.end,
+)
+PROPAGATION = Histogram(
+    name="propagation_seconds",
+    help="Time from before a canary was written to Redis until its worker was told.",
+    bounds=(1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+    first=CANARIES_TOTAL.end,
+)
+VIEWS_LIVE = Gauge(
+    name="views_live",
+    help="Workers that Redis tells of every change, and that therefore answer from their live view.",
+    first=PROPAGATION.end,
+)
+VIEW_KEYS = Gauge(
+    name="view_keys",
+    help="Keys in the live views, those included that are known not to exist.",
+    first=VIEWS_LIVE.end,
+)
+VIEW_USERS = Gauge(
+    name="view_users",
+    help="Users in the live views.",
+    first=VIEW_KEYS.end,
+)
+PROPAGATION_LAG = Delay(
+    name="propagation_lag_seconds",
+    help="The propagation of the last canary, of the slowest worker; one that is waited for counts too.",
+    first=VIEW_USERS.end,
+)
+HIGHEST_LAG = Measurement(
+    name="propagation_lag_max_seconds",
+    help="The slowest propagation of a canary since the workers started.",
+    first=PROPAGATION_LAG.end,
+)
+STORE_SILENCE = Delay(
+    name="store_silence_seconds",
+    help="Time since the last sign of life on a tracking connection, of the worker that waits longest.",
+    first=HIGHEST_LAG.end,
+)
+CLOCK_SKEW = Measurement(
+    name="clock_skew_seconds",
+    help="How far the clock here is surely ahead (behind: negative) of that of Redis.",
+    first=STORE_SILENCE.end,
+)
 
-GAUGES = (EXCHANGES_IN_FLIGHT, CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, WEBSOCKET_RELAYS, TASKS)
 FAMILIES: tuple[Family, ...] = (
     DECISIONS,
     HTTP_REQUESTS,
@@ -200,6 +302,31 @@ FAMILIES: tuple[Family, ...] = (
     WORKER_RESTARTS,
     DECISION_DURATION,
     UPSTREAM_DURATION,
-    *GAUGES,
+    EXCHANGES_IN_FLIGHT,
+    CLIENT_CONNECTIONS,
+    UPSTREAM_CONNECTIONS,
+    WEBSOCKET_RELAYS,
+    TASKS,
+    VIEW_MISSES,
+    TRACKING_LOSSES,
+    CANARIES_TOTAL,
+    PROPAGATION,
+    VIEWS_LIVE,
+    VIEW_KEYS,
+    VIEW_USERS,
+    PROPAGATION_LAG,
+    HIGHEST_LAG,
+    STORE_SILENCE,
+    CLOCK_SKEW,
 )
 SLOT_SIZE = -(-FAMILIES[-1].end * CELL // _CACHE_LINE) * _CACHE_LINE
+
+
+def forget_the_present(integers: memoryview[int], floats: memoryview[float]) -> None:
+    """Let the slot of a worker that is gone, or just begins, say nothing of what is now."""
+    for family in FAMILIES:
+        if isinstance(family, Gauge):
+            integers[family.first] = 0
+        elif isinstance(family, Measurement | Delay):
+            for cell in range(family.first, family.end):
+                floats[cell] = math.nan

@@ -11,7 +11,6 @@ from scopegate.metrics.families import (
     DECISION_DURATION,
     DECISIONS,
     EXCHANGES_IN_FLIGHT,
-    GAUGES,
     HTTP_REQUESTS,
     KEY_TYPES,
     METHODS,
@@ -24,7 +23,9 @@ from scopegate.metrics.families import (
     UPSTREAM_FAILURES,
     WEBSOCKET_RELAYS,
     WITHDRAWALS,
+    forget_the_present,
 )
+from scopegate.metrics.store import StoreMetrics
 
 if TYPE_CHECKING:
     from scopegate.core.keys import KeyType
@@ -82,6 +83,8 @@ class WorkerMetrics:
     It belongs to one thread: that of the worker's event loop. What the slot counted before goes on;
     what is open *now* starts from nothing. Without a slot it counts for itself.
 
+    ``store`` is for what concerns the store and its live view.
+
     ``timing`` tells whether the next decision is one of those that are timed.
     """
 
@@ -89,6 +92,7 @@ class WorkerMetrics:
         "_cells",
         "_floats",
         "client_connections",
+        "store",
         "tasks",
         "timing",
         "upstream_connections",
@@ -99,12 +103,12 @@ class WorkerMetrics:
         memory = memoryview(bytearray(SLOT_SIZE)) if slot is None else slot
         self._cells = memory.cast("q")
         self._floats = memory.cast("d")
-        for gauge in GAUGES:
-            self._cells[gauge.first] = 0
+        forget_the_present(self._cells, self._floats)
         self.timing = True
         self.client_connections = GaugeCell(self._cells, CLIENT_CONNECTIONS.first)
         self.upstream_connections = GaugeCell(self._cells, UPSTREAM_CONNECTIONS.first)
         self.tasks = GaugeCell(self._cells, TASKS.first)
+        self.store = StoreMetrics(self._cells, self._floats)
         self.websocket_relays = GaugeCell(self._cells, WEBSOCKET_RELAYS.first)
 
     def decided(self, reason: Reason, key_type: KeyType | None) -> None:

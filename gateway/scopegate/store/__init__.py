@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scopegate.core.tenants import DEFAULT_TENANT, Tenant
+from scopegate.metrics import StoreMetrics
 from scopegate.store.access import StoredAccess
+from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG, Canary
+from scopegate.store.clock import ClockWatch
 from scopegate.store.connection import connect, require_reachable
 from scopegate.store.directory import Directory
 from scopegate.store.keys import KeyStore
@@ -41,10 +44,32 @@ class Store:
         return cls(connect(url), tenant)
 
     def live_access(
-        self, *, max_staleness: float = MAX_STALENESS, observer: Observer | None = None
+        self,
+        *,
+        max_staleness: float = MAX_STALENESS,
+        canary_interval: float = CANARY_INTERVAL,
+        max_lag: float = MAX_LAG,
+        metrics: StoreMetrics | None = None,
+        observer: Observer | None = None,
     ) -> LiveAccess:
-        """A live view of this store; it listens from `LiveAccess.start` on."""
-        return LiveAccess(self.access, self._redis, max_staleness=max_staleness, observer=observer)
+        """A live view of this store; it listens from `LiveAccess.start` on.
+
+        With a `canary_interval` of 0 nobody measures how late changes are known.
+        """
+        counted = metrics or StoreMetrics.apart()
+        canary = Canary(self._redis, counted, interval=canary_interval, max_lag=max_lag)
+        return LiveAccess(
+            self.access,
+            self._redis,
+            max_staleness=max_staleness,
+            observer=observer,
+            canary=canary if canary_interval else None,
+            metrics=counted,
+        )
+
+    def clock_watch(self, metrics: StoreMetrics) -> ClockWatch:
+        """What compares our clock with that of the server; it measures from `ClockWatch.start` on."""
+        return ClockWatch(self._redis, metrics)
 
     async def require_reachable(self) -> None:
         """Make sure that the server answers.

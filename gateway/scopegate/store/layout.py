@@ -9,16 +9,21 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-PREFIX = "sg:"
+TENANTS = "sg:{"  # what every name of a tenant begins with
 KEY = "key"
 USER = "user"
+CANARY = "canary"
 POLICY_KINDS = frozenset({"roles", "groups", "catalogue"})
 
+_CANARIES = "sg:canary:"
 _NAME = re.compile(r"sg:\{([^{}]*)\}:([a-z]+)(?::(.*))?", re.DOTALL)
 
 
 class Part(NamedTuple):
-    """What a name says: whose it is, of which kind, and the id where the kind has one."""
+    """What a name says: whose it is, of which kind, and the id where the kind has one.
+
+    A canary is no tenant's; its tag is empty.
+    """
 
     tag: str
     kind: str
@@ -27,7 +32,10 @@ class Part(NamedTuple):
 
 def parse(name: bytes) -> Part | None:
     """What a name of ours says, or None if it is none of ours."""
-    match = _NAME.fullmatch(name.decode("utf-8", "replace"))
+    text = name.decode("utf-8", "replace")
+    if text.startswith(_CANARIES):
+        return Part("", CANARY, text.removeprefix(_CANARIES))
+    match = _NAME.fullmatch(text)
     return None if match is None else Part(match[1], match[2], match[3] or "")
 
 
@@ -69,3 +77,8 @@ def catalogue(tag: str) -> str:
 def flags(tag: str) -> str:
     """Hash: feature flag -> ``on`` or ``off``."""
     return f"sg:{{{tag}}}:flags"
+
+
+def canary(canary_id: str) -> str:
+    """String: nothing; that it changes is what it is for."""
+    return f"{_CANARIES}{canary_id}"

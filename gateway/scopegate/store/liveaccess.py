@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from scopegate.core.errors import StoreUnavailable, UnreadableRecord
+from scopegate.metrics import StoreMetrics
 from scopegate.store import layout
 from scopegate.store.tracking import Tracking
 from scopegate.store.view import NOT_KNOWN, View
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from scopegate.core.keys import KeyText
     from scopegate.core.principal import Principal
     from scopegate.store.access import StoredAccess
+    from scopegate.store.canary import Canary
     from scopegate.store.view import NotKnown
 
     Entitlement = tuple[Principal | None, Catalogue]
@@ -71,13 +73,18 @@ class LiveAccess:
         *,
         max_staleness: float = MAX_STALENESS,
         observer: Observer | None = None,
+        canary: Canary | None = None,
+        metrics: StoreMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stored = stored
         self._max_staleness = max_staleness
         self._observer = observer
         self._clock = clock
-        self._tracking = Tracking(redis, self)
+        self._canary = canary
+        self._metrics = metrics or StoreMetrics.apart()
+        prefixes = [layout.TENANTS] if canary is None else [layout.TENANTS, canary.prefix]
+        self._tracking = Tracking(redis, self, prefixes)
         self.live = False
         self._connections = 0
         self._heard_at = float("-inf")
@@ -101,6 +108,7 @@ class LiveAccess:
         known = scopes.look_up(key.id)
         if known is not NOT_KNOWN:
             return known
+        self._metrics.loaded()
         return await scopes.load(key.id, lambda: self._stored.scope(key))
 
     async def of_user(self, tenant_tag: str, user_id: str) -> Entitlement:
@@ -117,6 +125,7 @@ class LiveAccess:
             if known is not NOT_KNOWN:
                 found = known
             else:
+                self._metrics.loaded()
                 found = await users.load(user_id, lambda: self._stored.of_user(tenant_tag, user_id))
         if found is None:
             raise StoreUnavailable("The user was not read.")
@@ -147,6 +156,7 @@ class LiveAccess:
         except StoreUnavailable:
             self._asked_again_at = self._clock() + _PAUSE_AFTER_FAILURE
             return self._last_known(view, name)
+        self._metrics.read_through()
         # A view that has come alive meanwhile was told of changes that this reading may have missed.
         if not self.live and before == self._connections:
             view.put(name, value)
@@ -156,6 +166,7 @@ class LiveAccess:
         value = view.look_up(name)
         if value is None or value is NOT_KNOWN or self._clock() - self._heard_at > self._max_staleness:
             raise StoreUnavailable("Redis does not answer.")
+        self._metrics.last_known()
         return value
 
     def _new_users(self, tenant_tag: str) -> View[str, Entitlement]:
@@ -173,18 +184,29 @@ class LiveAccess:
         self._asked_again_at = float("-inf")
         self.heard()
         self.live = self._max_staleness > 0
+        if self.live:
+            self._metrics.view_is_live()
+        if self._canary is not None:
+            self._canary.connected(self._tracking.distrust)
         if self._observer is not None:
             self._observer.told(from_now_on=True)
 
     def disconnected(self) -> None:
         """Trust the views no longer; keep what they hold for the worst case."""
         self.live = False
+        self._metrics.view_is_not_live()
+        if self._canary is not None:
+            self._canary.disconnected()
         if self._observer is not None:
             self._observer.told(from_now_on=False)
 
     def heard(self) -> None:
         """Note the sign of life."""
         self._heard_at = self._clock()
+        self._metrics.heard(self._heard_at)
+        self._metrics.view_holds(
+            keys=len(self._scopes), users=sum(len(users) for users in self._users.values())
+        )
 
     def changed(self, name: bytes) -> None:
         """Forget what came from the value of this name."""
@@ -206,6 +228,8 @@ class LiveAccess:
             self._users.pop(part.tag, None)
             if observer is not None:
                 observer.policies_changed(part.tag)
+        elif part.kind == layout.CANARY and self._canary is not None:
+            self._canary.told(part.id)
 
     def everything_changed(self) -> None:
         """Forget everything."""

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import RedisError
 
-from scopegate.store.layout import PREFIX
 from scopegate.throttle import Throttle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis.asyncio import Redis
     from redis.asyncio.connection import AbstractConnection
 
@@ -49,11 +50,16 @@ class Listener(Protocol):
 
 
 class Tracking:
-    """Keeps one tracking connection open, and tells `listener` what it hears."""
+    """Keeps one tracking connection open, and tells `listener` what it hears.
 
-    def __init__(self, redis: Redis, listener: Listener) -> None:
+    It asks for the names that begin with one of `prefixes`, of which none begins with another.
+    """
+
+    def __init__(self, redis: Redis, listener: Listener, prefixes: Sequence[str]) -> None:
         self._redis = redis
         self._listener = listener
+        self._prefixes = [word for prefix in prefixes for word in ("PREFIX", prefix)]
+        self._trust: asyncio.Timeout | None = None
         self._task: asyncio.Task[None] | None = None
         self._throttle = Throttle()
 
@@ -69,16 +75,24 @@ class Tracking:
             task.cancel()
             await asyncio.wait({task}, timeout=_STOP_PATIENCE)
 
+    def distrust(self) -> None:
+        """Drop the connection that there is, as if it were silent, and connect anew."""
+        if self._trust is not None:
+            self._trust.reschedule(asyncio.get_running_loop().time())
+
     async def _keep_connected(self) -> None:
         pause = _FIRST_PAUSE
         while self._task is not None:
             try:
-                async for _ in self._listen():
-                    pause = _FIRST_PAUSE
+                async with asyncio.timeout(None) as self._trust:
+                    async for _ in self._listen():
+                        pause = _FIRST_PAUSE
             except (RedisError, OSError, TimeoutError) as error:
                 kind = type(error).__name__
                 if self._throttle.due(kind) is not None:
                     log.warning("the tracking connection is lost: %s", kind)
+            finally:
+                self._trust = None
             # Many workers lose their connections at the same moment; they do not all come back in it.
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- no secret
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -89,7 +103,7 @@ class Tracking:
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
             connection._parser.set_invalidation_push_handler(self._invalidated)  # type: ignore[attr-defined] # noqa: SLF001
-            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", PREFIX)
+            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", *self._prefixes)
             await connection.read_response()
             self._listener.connected()
             pinger = asyncio.create_task(_ping(connection))

@@ -57,13 +57,17 @@ class Store:
         With a `canary_interval` of 0 nobody measures how late changes are known.
         """
         counted = metrics or StoreMetrics.apart()
-        canary = Canary(self._redis, counted, interval=canary_interval, max_lag=max_lag)
+        canary = (
+            Canary(self._redis, counted, interval=canary_interval, max_lag=max_lag)
+            if canary_interval
+            else None
+        )
         return LiveAccess(
             self.access,
             self._redis,
             max_staleness=max_staleness,
             observer=observer,
-            canary=canary if canary_interval else None,
+            canary=canary,
             metrics=counted,
         )
 

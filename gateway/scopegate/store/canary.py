@@ -187,7 +187,8 @@ class Canary:
                 async with asyncio.timeout(self._max_lag):
                     await self._redis.set(layout.canary(canary_id), b"", px=int(self._lifetime * 1000))
         except StoreUnavailable as error:
-            self._refused(type(error.__cause__).__name__)
+            if self._task is asyncio.current_task():
+                self._refused(type(error.__cause__).__name__)
             return True
         if not self._watch.acknowledged(canary_id):
             return True

@@ -59,7 +59,7 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             look_after = partial(_keep_alive, embedded)
         else:
             url = settings.redis_url.get_secret_value()
-        asyncio.run(_require_reachable(url))
+        asyncio.run(_check(url))
         in_force = settings.model_copy(update={"redis_url": SecretStr(url)})
         prepare(in_force)
         listeners = listen(settings.listen, settings.workers) if forwards else []
@@ -139,10 +139,15 @@ def _keep_alive(embedded: EmbeddedStore) -> None:
         log.error("%s %s", unavailable.message, unavailable.hint)  # noqa: TRY400 -- it says all
 
 
-async def _require_reachable(url: str) -> None:
+async def _check(url: str) -> None:
     store = Store.at(url)
     try:
         await store.require_reachable()
+        if await store.keeps_log() is False:
+            log.warning(
+                "Redis writes no append-only file: if it stops, keys that were disabled or deleted may be "
+                "valid again (docs/durability.md)"
+            )
     finally:
         await store.aclose()
 

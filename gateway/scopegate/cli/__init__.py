@@ -18,6 +18,7 @@ from scopegate.cli.key import key_group
 from scopegate.cli.output import Exit, note, report, report_usage
 from scopegate.cli.policies import apply, diff, test
 from scopegate.cli.serve import serve
+from scopegate.cli.store import store_group
 from scopegate.cli.user import user_group
 from scopegate.core.errors import ScopegateError
 
@@ -53,7 +54,7 @@ def cli() -> None:
     """An API-key gateway: a key opens only its URLs and methods, while it is valid, for its user."""
 
 
-for command in (serve, demo, key_group, explain, apply, diff, test, user_group, flag_group):
+for command in (serve, demo, key_group, explain, apply, diff, test, user_group, flag_group, store_group):
     cli.add_command(command)
 
 

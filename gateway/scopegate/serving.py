@@ -143,7 +143,7 @@ async def _check(url: str) -> None:
     store = Store.at(url)
     try:
         await store.require_reachable()
-        if await store.keeps_log() is False:
+        if await store.writes_no_log():
             log.warning(
                 "Redis writes no append-only file: if it stops, keys that were disabled or deleted may be "
                 "valid again (docs/durability.md)"

@@ -1,4 +1,4 @@
-"""Everything is killed at a random moment, again and again: what was confirmed is there, and nothing is half done."""
+"""Everything is killed, again and again: what was confirmed is there, and nothing is half done."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ class Ledger:
 
 
 @contextmanager
-def a_redis(directory: Path, port_file: Path) -> Iterator[Running]:
-    """A Redis that somebody else runs, set up as docs/durability.md says."""
+def a_redis(directory: Path, path: Path, *, appendonly: str = "yes") -> Iterator[Running]:
+    """A Redis that somebody else runs, set up as docs/durability.md says, or not."""
     directory.mkdir(exist_ok=True)
-    command = (require_program("redis-server"), "--port", "0", "--unixsocket", str(port_file))
-    durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir", str(directory))
+    command = (require_program("redis-server"), "--port", "0", "--unixsocket", str(path))
+    durable = ("--appendonly", appendonly, "--appendfsync", "always", "--save", "", "--dir", str(directory))
     with running(*command, *durable, directory=directory / "logs") as process:
-        wait_until(lambda: answers(f"unix://{port_file}"), "Redis answers", process=process)
+        wait_until(lambda: answers(f"unix://{path}"), "Redis answers", process=process)
         yield process
 
 
@@ -204,3 +204,17 @@ def test_no_confirmed_change_is_lost_and_none_is_half_done_when_everything_is_ki
             asyncio.run(write_until_killed(gateway, ledger, moments.uniform(0, 0.01), server))
             wait_until(lambda: not processes_of(base), "everything is gone")
     assert ledger.confirmed >= WRITES
+
+
+@pytest.mark.parametrize(("appendonly", "warnings"), [("yes", 0), ("no", 1)])
+def test_a_redis_that_may_forget_is_told_at_the_start(
+    appendonly: str, warnings: int, short_dir: Path
+) -> None:
+    base = short_dir / f"warn-{appendonly}"
+    base.mkdir()
+    path = base / "redis.sock"
+    with (
+        a_redis(base / "redis", path, appendonly=appendonly),
+        serving(base, NOBODY, "--workers", "2", redis_url=f"unix://{path}") as gateway,
+    ):
+        assert gateway.process.err.count("Redis writes no append-only file") == warnings

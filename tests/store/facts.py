@@ -72,6 +72,7 @@ POLICIES = Policies(
 async def exercise(store: Store) -> None:
     """Everything that the store does, at least once."""
     await store.require_reachable()
+    await store.writes_no_log()
     await store.policies.put(POLICIES)
     await store.policies.set_flag(SCOPED_API, on=True)
     assert await store.policies.flag(SCOPED_API)

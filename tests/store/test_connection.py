@@ -25,6 +25,7 @@ LONGER_THAN_ANY_TIMEOUT = 5.0  # seconds; so that an operation without one fails
 Operation = Callable[[Store], Awaitable[object]]
 OPERATIONS: dict[str, Operation] = {
     "require_reachable": lambda store: store.require_reachable(),
+    "writes_no_log": lambda store: store.writes_no_log(),
     "keys.create": lambda store: store.keys.create(key(), now=NOW),
     "keys.get": lambda store: store.keys.get(key().id),
     "keys.all": lambda store: store.keys.all(now=NOW),
@@ -57,7 +58,7 @@ def test_every_operation_is_among_them() -> None:
         for method in dir(part)
         if not method.startswith("_")
     }
-    assert public - WITHOUT_STORE | {"require_reachable"} == OPERATIONS.keys()
+    assert public - WITHOUT_STORE | {"require_reachable", "writes_no_log"} == OPERATIONS.keys()
 
 
 async def refusal(url: str, operation: Operation) -> StoreUnavailable:

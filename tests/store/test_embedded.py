@@ -312,17 +312,6 @@ def test_a_machine_without_a_valkey_of_its_own_can_be_tried_again(
         assert is_running(data_dir)
 
 
-def test_a_damaged_file_is_told_and_not_written_over(data_dir: Path) -> None:
-    with EmbeddedStore(data_dir) as store:
-        create_keys(store.url, 1)
-    [written] = (data_dir / "appendonlydir").glob("*.incr.aof")
-    damaged = b"*3\r\n$3\r\nSET\r\nnonsense" + written.read_bytes()
-    written.write_bytes(damaged)
-    with pytest.raises(StoreUnavailable, match="did not start"):
-        EmbeddedStore(data_dir).start()
-    assert written.read_bytes() == damaged
-
-
 def test_a_socket_that_nobody_listens_on_is_replaced(data_dir: Path) -> None:
     data_dir.mkdir()
     with socket.socket(socket.AF_UNIX) as left_over:

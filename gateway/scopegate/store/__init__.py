@@ -9,7 +9,7 @@ from scopegate.metrics import StoreMetrics
 from scopegate.store.access import StoredAccess
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG, Canary
 from scopegate.store.clock import ClockWatch
-from scopegate.store.connection import connect, keeps_log, require_reachable
+from scopegate.store.connection import connect, require_reachable, writes_no_log
 from scopegate.store.directory import Directory
 from scopegate.store.keys import KeyStore
 from scopegate.store.liveaccess import MAX_STALENESS, LiveAccess
@@ -83,13 +83,13 @@ class Store:
         """
         await require_reachable(self._redis)
 
-    async def keeps_log(self) -> bool | None:
-        """Whether the server writes changes to an append-only file; None if it does not say.
+    async def writes_no_log(self) -> bool:
+        """Whether the server says that it writes no append-only file.
 
         Raises:
             StoreUnavailable: it does not answer.
         """
-        return await keeps_log(self._redis)
+        return await writes_no_log(self._redis)
 
     async def aclose(self) -> None:
         """Close all connections."""

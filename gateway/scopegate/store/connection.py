@@ -78,16 +78,15 @@ async def require_reachable(redis: Redis) -> None:
         )
 
 
-async def keeps_log(redis: Redis) -> bool | None:
-    """Whether the server writes changes to an append-only file; None if it does not say.
+async def writes_no_log(redis: Redis) -> bool:
+    """Whether the server says that it writes no append-only file.
 
     Raises:
         StoreUnavailable: it does not answer.
     """
     with translated():
         info = await redis.info("persistence")
-    enabled = info.get("aof_enabled")
-    return None if enabled is None else bool(enabled)
+    return info.get("aof_enabled") == 0
 
 
 @contextmanager

@@ -25,9 +25,10 @@ MANIFEST = "appendonly.aof.manifest"
 _LISTED = re.compile(r"file (\S+) seq [0-9]+ type ([bhi])(?: .*)?")
 _COMMAND = re.compile(rb"\*([1-9][0-9]{0,9})\r\n")
 _WORD = re.compile(rb"\$([0-9]{1,10})\r\n")
-_TIMESTAMP = re.compile(rb"#TS:([0-9]{1,11})\r\n")
+# Valkey skips a line that begins with #, and may have to: one that was cut off is continued by the next.
+_ANNOTATION = re.compile(rb"#(?:[^\n]*#)?TS:([0-9]{1,11})\r\n|#[^\n]*\n")
 _LINE_END = re.compile(rb"\r\n")
-_CUT_OFF = re.compile(rb"|[*$][0-9]*\r?|#(?:T(?:S(?::[0-9]*\r?)?)?)?")
+_CUT_OFF = re.compile(rb"|[*$][0-9]*\r?|#[^\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,10 @@ def survey(data: bytes | mmap.mmap) -> Survey:
     open_transaction = False
     torn = False
     while at < size:
-        stamp = _TIMESTAMP.match(data, at)
-        if stamp is not None:
-            until, at = int(stamp[1]), stamp.end()
+        note = _ANNOTATION.match(data, at)
+        if note is not None:
+            at = note.end()
+            until = until if note[1] is None else int(note[1])
         else:
             end, torn, first = _command(data, at)
             if end is None or first == (b"MULTI" if open_transaction else b"EXEC"):

@@ -109,9 +109,9 @@ def test_scale(kind: str) -> None:
         told = partial(_heard, server, write_cost=unheard[0], connection=connection)
         message = each_connection = 0.0
         for size in fleets:
-            line, message, each_connection = told(f"{size:,}, all", ["sg:"] * size, size)
+            line, message, each_connection = told(f"{size:,}, all", [layout.TENANTS] * size, size)
             rows.append(line)
-        line, _, _ = told(f"{fleets[-1]:,}, all", ["sg:"] * fleets[-1], fleets[-1], rate=RATE)
+        line, _, _ = told(f"{fleets[-1]:,}, all", [layout.TENANTS] * fleets[-1], fleets[-1], rate=RATE)
         rows.append(line)
         by_tenant = [f"sg:{{{TAGS[number % TENANTS]}}}:" for number in range(fleets[-1])]
         line, _, _ = told(f"{fleets[-1]:,}, by tenant", by_tenant, fleets[-1] // TENANTS)
@@ -318,7 +318,7 @@ def _heard(
 
 def _idle(server: Server, size: int) -> tuple[float, float]:
     """Seconds of the server's processor for a connection that is there for a second, and for a heartbeat."""
-    fleet = Fleet(server.port, ["sg:"] * size)
+    fleet = Fleet(server.port, [layout.TENANTS] * size)
     fleet.connect(lambda: 0.0)
     time.sleep(1.0)
     cpu = server.cpu()
@@ -334,7 +334,7 @@ def _idle(server: Server, size: int) -> tuple[float, float]:
 
 def _reconnected(server: Server, size: int) -> dict[str, float]:
     """Seconds until a whole fleet that has lost its connections at once is back."""
-    fleet = Fleet(server.port, ["sg:"] * size)
+    fleet = Fleet(server.port, [layout.TENANTS] * size)
     reads = [
         command("GET", layout.key_record(TAGS[number], _record(TAGS[number], 7).id))
         for number in range(READS)
@@ -361,7 +361,7 @@ def _cut_off(server: Server) -> str:
         socket.create_connection(("127.0.0.1", server.port)) as raw,
     ):
         silent.sendall(command("HELLO", "3") + command("CLIENT", "SETNAME", "silent"))
-        silent.sendall(command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "sg:"))
+        silent.sendall(command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", layout.TENANTS))
         time.sleep(0.2)
         name = layout.key_record(TAGS[0], "z" * 1_000)
         highest = 0

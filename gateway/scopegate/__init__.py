@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scopegate.middleware import AuthorizationMiddleware
     from scopegate.proxy import ReverseProxy
     from scopegate.settings import Settings
+    from scopegate.store.location import RedisOptions
 
 __all__ = [
     "AuthorizationMiddleware",
@@ -24,6 +25,7 @@ __all__ = [
     "ForwardAuth",
     "Limits",
     "Reason",
+    "RedisOptions",
     "ReverseProxy",
     "Settings",
 ]
@@ -34,6 +36,7 @@ _HOMES = {
     "ForwardAuth": "scopegate.forwardauth",
     "Limits": "scopegate.core.limits",
     "Reason": "scopegate.core.reasons",
+    "RedisOptions": "scopegate.store.location",
     "ReverseProxy": "scopegate.proxy",
     "Settings": "scopegate.settings",
 }

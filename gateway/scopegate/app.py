@@ -35,6 +35,7 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
     return AuthorizationMiddleware(
         create_proxy(settings),
         redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
+        redis_options=settings.redis_options,
         data_dir=settings.data_dir if settings.redis_url is None else None,
         key_prefix=settings.key_prefix,
         key_header=settings.key_header,
@@ -67,6 +68,7 @@ def create_forward_auth(settings: Settings, metrics: StoreMetrics | None = None)
         trusted_proxies=settings.trusted_proxies,
         dialect=settings.forward_auth_dialect,
         redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
+        redis_options=settings.redis_options,
         data_dir=settings.data_dir if settings.redis_url is None else None,
         key_prefix=settings.key_prefix,
         key_header=settings.key_header,

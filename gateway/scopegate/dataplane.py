@@ -28,7 +28,7 @@ async def opened_worker(settings: Settings, metrics: WorkerMetrics) -> AsyncIter
         StoreUnavailable: the embedded store does not start.
     """
     session = StoreSession(
-        redis_url=None if settings.redis_url is None else settings.redis_url.get_secret_value(),
+        redis=settings.redis,
         data_dir=settings.data_dir if settings.redis_url is None else None,
         max_staleness=settings.max_staleness,
         canary_interval=settings.canary_interval,

@@ -21,6 +21,7 @@ from scopegate.problems import DENIAL, refusal, refuse
 from scopegate.requestid import new_request_id
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
+from scopegate.store.location import locate_if_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from scopegate.core.limits import Limits
     from scopegate.enforcer import Enforcer, Verdict
     from scopegate.metrics import StoreMetrics
+    from scopegate.store.location import RedisOptions
 
 _CLOSE = (b"connection", b"close")
 
@@ -47,7 +49,8 @@ class ForwardAuth:
     Args:
         trusted_proxies: addresses and networks of the proxies that may ask, such as ``10.0.0.0/8``.
         dialect: in which fields they describe the request; ``forwarded`` or ``original``.
-        redis_url: where the keys are, ``redis://``, ``rediss://`` or ``unix://``.
+        redis_url: where the keys are; docs/redis.md has all forms.
+        redis_options: what is to be said about Redis beside its URL, such as a password or a CA.
         data_dir: instead of `redis_url`, the data directory of an embedded store, which is started
             if it does not run. Only one process can own it: with several workers use `redis_url`.
         key_prefix: what the text of keys begins with.
@@ -75,6 +78,7 @@ class ForwardAuth:
         trusted_proxies: TrustedProxies | Iterable[str],
         dialect: str = Dialect.FORWARDED,
         redis_url: str | None = None,
+        redis_options: RedisOptions | None = None,
         data_dir: Path | None = None,
         key_prefix: str = DEFAULT_PREFIX,
         key_header: str = DEFAULT_KEY_HEADER.decode(),
@@ -89,7 +93,7 @@ class ForwardAuth:
         self._trusted = _trusted(trusted_proxies)
         self._dialect = _dialect(dialect)
         self._judge = Judge(
-            redis_url=redis_url,
+            redis=locate_if_given(redis_url, redis_options),
             data_dir=data_dir,
             key_prefix=key_prefix,
             key_header=key_header,

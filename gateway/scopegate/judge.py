@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from scopegate.admissions import Admissions
     from scopegate.metrics import StoreMetrics
+    from scopegate.store.location import Location
 
 log = logging.getLogger("scopegate")
 
@@ -41,8 +42,8 @@ class Judge:
     """Judges requests with what the store says now. What it cannot tell, or what fails, is a refusal.
 
     Args:
-        redis_url: where the keys are, ``redis://``, ``rediss://`` or ``unix://``.
-        data_dir: instead of `redis_url`, the data directory of an embedded store.
+        redis: where the keys are.
+        data_dir: instead of `redis`, the data directory of an embedded store.
         key_prefix: what the text of keys begins with.
         key_header: the header field that holds the key, beside ``Authorization: Bearer``.
         pepper: the HMAC key under which the digests of keys were made, if any.
@@ -58,7 +59,7 @@ class Judge:
     def __init__(
         self,
         *,
-        redis_url: str | None = None,
+        redis: Location | None = None,
         data_dir: Path | None = None,
         key_prefix: str = DEFAULT_PREFIX,
         key_header: str = DEFAULT_KEY_HEADER.decode(),
@@ -71,7 +72,7 @@ class Judge:
         metrics: StoreMetrics | None = None,
     ) -> None:
         self._session = StoreSession(
-            redis_url=redis_url,
+            redis=redis,
             data_dir=data_dir,
             max_staleness=max_staleness,
             canary_interval=canary_interval,

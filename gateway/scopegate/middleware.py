@@ -21,6 +21,7 @@ from scopegate.problems import refusal, refuse, send_problem
 from scopegate.requestid import new_request_id
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
+from scopegate.store.location import locate_if_given
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from scopegate.asgi import ASGIApp, Message, Receive, Scope, Send
     from scopegate.core.limits import Limits
     from scopegate.enforcer import Enforcer, Verdict
+    from scopegate.store.location import RedisOptions
 
 log = logging.getLogger("scopegate")
 
@@ -43,7 +45,8 @@ class AuthorizationMiddleware:
 
     Args:
         app: the application to protect.
-        redis_url: where the keys are, ``redis://``, ``rediss://`` or ``unix://``.
+        redis_url: where the keys are; docs/redis.md has all forms.
+        redis_options: what is to be said about Redis beside its URL, such as a password or a CA.
         data_dir: instead of `redis_url`, the data directory of an embedded store, which is started
             if it does not run. Only one process can own it: with several workers use `redis_url`.
         key_prefix: what the text of keys begins with.
@@ -69,6 +72,7 @@ class AuthorizationMiddleware:
         app: ASGIApp,
         *,
         redis_url: str | None = None,
+        redis_options: RedisOptions | None = None,
         data_dir: Path | None = None,
         key_prefix: str = DEFAULT_PREFIX,
         key_header: str = DEFAULT_KEY_HEADER.decode(),
@@ -81,7 +85,7 @@ class AuthorizationMiddleware:
     ) -> None:
         self.app = app
         self._judge = Judge(
-            redis_url=redis_url,
+            redis=locate_if_given(redis_url, redis_options),
             data_dir=data_dir,
             key_prefix=key_prefix,
             key_header=key_header,

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
-from pydantic import SecretStr
 
 from scopegate.app import create_forward_auth, create_routes
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
@@ -24,6 +23,7 @@ from scopegate.metrics import MetricsArea
 from scopegate.processes import Signals, Task, supervise
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore
+from scopegate.store.location import locate
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from scopegate.metrics import WorkerMetrics
     from scopegate.settings import Address, Settings
+    from scopegate.store.location import Location
 
 log = logging.getLogger("scopegate")
 
@@ -53,14 +54,12 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
     _open_many_files()
     with Signals() as signals, ExitStack() as stack:
         look_after: Callable[[], None] = _nothing
-        if settings.redis_url is None:
+        in_force, redis = settings, settings.redis
+        if redis is None:
             embedded = stack.enter_context(EmbeddedStore(settings.data_dir))
-            url = embedded.url
+            in_force, redis = settings.with_redis(embedded.url), locate(embedded.url)
             look_after = partial(_keep_alive, embedded)
-        else:
-            url = settings.redis_url.get_secret_value()
-        asyncio.run(_check(url))
-        in_force = settings.model_copy(update={"redis_url": SecretStr(url)})
+        asyncio.run(_check(redis))
         prepare(in_force)
         listeners = listen(settings.listen, settings.workers) if forwards else []
         asked = settings.forward_auth_listen
@@ -74,7 +73,7 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
             )
             for index, listener in enumerate(listeners)
         ]
-        others = [Task("control plane", partial(_control, url, settings, area))]
+        others = [Task("control plane", partial(_control, redis, settings, area))]
         if asked is not None:
             last = len(listeners)
             answering = partial(_answer_proxies, in_force, asked, area, last)
@@ -139,8 +138,8 @@ def _keep_alive(embedded: EmbeddedStore) -> None:
         log.error("%s %s", unavailable.message, unavailable.hint)  # noqa: TRY400 -- it says all
 
 
-async def _check(url: str) -> None:
-    store = Store.at(url)
+async def _check(redis: Location) -> None:
+    store = Store.at(redis)
     try:
         await store.require_reachable()
         if await store.writes_no_log():
@@ -177,9 +176,9 @@ def _answer_proxies(
     run(partial(create_forward_auth, settings, area.worker(index).store), address, ready)
 
 
-def _control(url: str, settings: Settings, area: MetricsArea, ready: Callable[[], None]) -> None:
+def _control(redis: Location, settings: Settings, area: MetricsArea, ready: Callable[[], None]) -> None:
     # Only this process needs them, and the others are up sooner without.
     from scopegate.admin.health import ControlPlane  # noqa: PLC0415
     from scopegate.appserver import run  # noqa: PLC0415
 
-    run(partial(ControlPlane, url, area, max_lag=settings.max_lag), settings.admin_listen, ready)
+    run(partial(ControlPlane, redis, area, max_lag=settings.max_lag), settings.admin_listen, ready)

@@ -18,40 +18,41 @@ if TYPE_CHECKING:
 
     from scopegate.enforcer import AccessSource
     from scopegate.store.clock import ClockWatch
+    from scopegate.store.location import Location
 
 
 class StoreSession:
     """Opens the store for an event loop, and for another one if the loop changes.
 
     Args:
-        redis_url: where the keys are, ``redis://``, ``rediss://`` or ``unix://``.
-        data_dir: instead of `redis_url`, the data directory of an embedded store.
+        redis: where the keys are, as a location, or as a URL that says all about it.
+        data_dir: instead of `redis`, the data directory of an embedded store.
         max_staleness: as `LiveAccess` has it, in seconds; 0 reads Redis for every request.
         canary_interval: the seconds between two measurements of how late changes are known; 0 makes none.
         max_lag: the seconds within which a change has to be known, else the connection is not trusted.
         metrics: where all of that is counted.
 
     Raises:
-        ConfigurationError: neither or both of `redis_url` and `data_dir`, a URL that is none, or
+        ConfigurationError: neither or both of `redis` and `data_dir`, one that cannot be used, or
             seconds that make no sense.
     """
 
     def __init__(
         self,
         *,
-        redis_url: str | None = None,
+        redis: Location | str | None = None,
         data_dir: Path | None = None,
         max_staleness: float = MAX_STALENESS,
         canary_interval: float = CANARY_INTERVAL,
         max_lag: float = MAX_LAG,
         metrics: StoreMetrics | None = None,
     ) -> None:
-        if redis_url is not None and data_dir is None:
+        if redis is not None and data_dir is None:
             self._embedded = None
-            self._url = redis_url
-        elif data_dir is not None and redis_url is None:
+            self._where = redis
+        elif data_dir is not None and redis is None:
             self._embedded = EmbeddedStore(data_dir)
-            self._url = self._embedded.url
+            self._where = self._embedded.url
         else:
             raise ConfigurationError(
                 "redis_url",
@@ -68,7 +69,7 @@ class StoreSession:
         self._canary_interval = canary_interval
         self._max_lag = max_lag
         self._metrics = metrics or StoreMetrics.apart()
-        self._store = Store.at(self._url)
+        self._store = Store.at(self._where)
         self._live: LiveAccess | None = None
         self._admissions: Admissions | None = None
         self._clock: ClockWatch | None = None
@@ -137,7 +138,7 @@ class StoreSession:
 
     def _bind(self) -> None:
         # Connections of another loop would be of no use, nor would its live view.
-        self._store = Store.at(self._url)
+        self._store = Store.at(self._where)
         self._live = None
         self._clock = None
         self.access = self._store.access

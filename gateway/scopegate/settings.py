@@ -39,6 +39,7 @@ from scopegate.core.limits import Limits
 from scopegate.core.original import Dialect
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
+from scopegate.store.location import Location, RedisOptions, locate_if_given
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -256,7 +257,20 @@ class Settings(BaseSettings):
         description="Whether they set X-Forwarded-Method and -Uri (forwarded) or X-Original-* (original).",
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis or Valkey: redis://, rediss:// or unix://. Without it, an embedded Valkey."
+        None, description="Redis or Valkey (docs/redis.md has all forms). Without it, an embedded Valkey."
+    )
+    redis_username: str | None = Field(None, description="Redis user, if the URL names none.")
+    redis_password: SecretStr | None = Field(None, description="The Redis user's password, likewise.")
+    redis_ca: FilePath | None = Field(
+        None,
+        description="PEM file of the authorities that rediss servers are verified by; else the system's.",
+    )
+    redis_certificate: FilePath | None = Field(
+        None, description="PEM file of a certificate, with its key, to present to rediss servers."
+    )
+    redis_sentinel_username: str | None = Field(None, description="User of the Sentinels, if they want one.")
+    redis_sentinel_password: SecretStr | None = Field(
+        None, description="Password of the Sentinels, if they want one."
     )
     data_dir: Annotated[Path, AfterValidator(_expand_home)] = Field(
         default_factory=_default_data_dir, description="Where the embedded Valkey keeps its data."
@@ -306,7 +320,33 @@ class Settings(BaseSettings):
     @property
     def pepper_bytes(self) -> bytes | None:
         """The pepper as the key of an HMAC."""
-        return None if self.pepper is None else self.pepper.get_secret_value().encode()
+        pepper = _text(self.pepper)
+        return None if pepper is None else pepper.encode()
+
+    @property
+    def redis_options(self) -> RedisOptions:
+        """What is said about Redis beside its URL."""
+        return RedisOptions(
+            username=self.redis_username,
+            password=_text(self.redis_password),
+            ca=self.redis_ca,
+            certificate=self.redis_certificate,
+            sentinel_username=self.redis_sentinel_username,
+            sentinel_password=_text(self.redis_sentinel_password),
+        )
+
+    @property
+    def redis(self) -> Location | None:
+        """Where Redis is, or None for the embedded store.
+
+        Raises:
+            ConfigurationError: the URL and the settings beside it make no sense together.
+        """
+        return locate_if_given(_text(self.redis_url), self.redis_options)
+
+    def with_redis(self, url: str) -> Settings:
+        """These settings, with the Redis at `url`, which says all about it."""
+        return self.model_copy(update={**_NO_REDIS, "redis_url": SecretStr(url)})
 
     @property
     def limits(self) -> Limits:
@@ -330,6 +370,9 @@ class Settings(BaseSettings):
         return tuple(sources)
 
 
+_NO_REDIS = {name: None for name in Settings.model_fields if name.startswith("redis_")}
+
+
 def load(**flags: Any) -> Settings:  # noqa: ANN401 -- validated by the model
     """The settings in force, with `flags` above all else; a flag that is None was not given.
 
@@ -346,8 +389,12 @@ def load(**flags: Any) -> Settings:  # noqa: ANN401 -- validated by the model
     except ValidationError as error:
         raise _as_configuration_error(error.errors()[0]) from None
     if "data_dir" in given and "redis_url" not in given:
-        return settings.model_copy(update={"redis_url": None})
+        return settings.model_copy(update=_NO_REDIS)
     return settings
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _require_readable_file() -> None:

@@ -30,6 +30,7 @@ from scopegate.core.principal import User
 from scopegate.core.reasons import Reason
 from scopegate.enforcer import Enforcer
 from scopegate.store import Store
+from scopegate.store.location import RedisOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -624,6 +625,10 @@ def test_wrong_options_fail_at_construction(tmp_path: Path) -> None:
         AuthorizationMiddleware(never, redis_url="redis://x", data_dir=tmp_path)
     with pytest.raises(ConfigurationError, match="unknown scheme"):
         AuthorizationMiddleware(never, redis_url="http://x")
+    with pytest.raises(ConfigurationError, match="It is for TLS"):
+        AuthorizationMiddleware(never, redis_url="redis://x", redis_options=RedisOptions(ca=tmp_path))
+    with pytest.raises(ConfigurationError, match="no redis_url that it belongs to"):
+        AuthorizationMiddleware(never, data_dir=tmp_path, redis_options=RedisOptions(password="x"))
     with pytest.raises(InvalidInput, match="cannot be a key prefix"):
         AuthorizationMiddleware(never, redis_url="redis://x", key_prefix="a-b")
 

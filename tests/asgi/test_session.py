@@ -9,7 +9,7 @@ from scopegate.store.liveaccess import LiveAccess
 
 
 def test_every_loop_that_serves_more_than_one_request_has_a_live_view(valkey_url: str) -> None:
-    session = StoreSession(redis_url=valkey_url)
+    session = StoreSession(redis=valkey_url)
 
     async def serve_two_requests_and_vanish() -> tuple[bool, bool]:
         await session.open_for_request()
@@ -26,7 +26,7 @@ def test_every_loop_that_serves_more_than_one_request_has_a_live_view(valkey_url
 
 
 async def test_requests_that_come_together_open_one_store(valkey_url: str) -> None:
-    session = StoreSession(redis_url=valkey_url)
+    session = StoreSession(redis=valkey_url)
     await asyncio.gather(*(session.open_for_request() for _ in range(5)))
     assert session.is_open()
     await session.aclose()

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from redis.asyncio import Redis
 
 from benchmarks.report import Part, Unit, at_most, table
 from scopegate.core import keys
@@ -21,6 +20,8 @@ from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
 from scopegate.core.principal import Principal
 from scopegate.enforcer import Enforcer, Presented
 from scopegate.store.liveaccess import LiveAccess
+from scopegate.store.location import locate
+from scopegate.store.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ MARIA = Principal("maria", active=True, privileges=frozenset({"recordings.view"}
 
 def live_access(scopes: list[Scope]) -> LiveAccess:
     """A live view that holds `scopes` and Maria, and has nobody to ask."""
-    access = LiveAccess(cast("StoredAccess", None), Redis())
+    access = LiveAccess(cast("StoredAccess", None), Servers.at(locate("redis://")))
     access.connected()
     for scope in scopes:
         access._scopes.put(scope.record.id, scope)

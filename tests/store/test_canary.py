@@ -370,7 +370,7 @@ async def test_a_canary_that_is_refused_measures_nothing_and_decisions_go_on(
 async def test_a_worker_that_may_only_read_is_told_of_changes(
     store_url: str, store: Store, metrics: StoreMetrics, area: MetricsArea, raw: Any
 ) -> None:
-    reading = "+get +evalsha +script|load +hgetall +ping +client|setname +client|tracking"
+    reading = "+get +evalsha_ro +script|load +hget +info +client|setname +client|tracking"
     raw.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~sg:*", *reading.split())
     restricted = Store.at(store_url.replace("unix://", "unix://reader:secret@"))
     live = restricted.live_access(canary_interval=0.02, metrics=metrics)

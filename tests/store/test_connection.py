@@ -140,7 +140,12 @@ async def test_a_server_that_is_no_redis_is_a_fault(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("version", "accepted"), [("6.2.14", False), ("7.0.0", True), ("10.1", True)])
 async def test_a_server_older_than_redis_7_is_refused(version: str, *, accepted: bool) -> None:
     info = f"# Server\r\nredis_version:{version}\r\n".encode()
-    answers = {b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n", b"INFO": b"$%d\r\n%s\r\n" % (len(info), info)}
+    role = b"# Replication\r\nrole:master\r\n"
+    answers = {
+        b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n",
+        b"INFO server": b"$%d\r\n%s\r\n" % (len(info), info),
+        b"INFO replication": b"$%d\r\n%s\r\n" % (len(role), role),
+    }
 
     async def speak_redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while header := await reader.readline():
@@ -148,7 +153,7 @@ async def test_a_server_older_than_redis_7_is_refused(version: str, *, accepted:
             for _ in range(int(header[1:])):
                 length = int((await reader.readline())[1:])
                 command.append((await reader.readexactly(length + 2))[:-2])
-            writer.write(answers.get(command[0], b"+OK\r\n"))
+            writer.write(answers.get(b" ".join(command), answers.get(command[0], b"+OK\r\n")))
 
     async with server_that(speak_redis) as url:
         if accepted:

@@ -16,6 +16,8 @@ from scopegate.core.decision import Scope
 from scopegate.core.keys import KeyRecord, KeyType
 from scopegate.store import layout
 from scopegate.store.liveaccess import LiveAccess
+from scopegate.store.location import locate
+from scopegate.store.servers import Servers
 from scopegate.store.view import NOT_KNOWN
 from store.facts import NOW
 from store.test_view import interleavings
@@ -50,7 +52,7 @@ class World:
         self.told: list[bytes] = []  # on the connection that is there
         self.connected = True
         self.heard = 0  # the version that the view must not be behind
-        self.access = LiveAccess(cast("Any", self), cast("Any", None))
+        self.access = LiveAccess(cast("Any", self), Servers.at(locate("redis://")))
         self.access.connected()
         self.callers: list[asyncio.Task[Scope | None]] = []
 

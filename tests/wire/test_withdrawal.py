@@ -272,13 +272,13 @@ def by_hand(kind: str) -> Callable[[Store, str], Awaitable[Any]]:
     async def change(store: Store, key_id: str) -> None:
         name = layout.key_record("000", key_id)
         if kind == "delete":
-            await store._redis.delete(name)
+            await store._redis.step("000", lambda redis: redis.delete(name))
         elif kind == "expire":
-            await store._redis.pexpire(name, 1)
+            await store._redis.step("000", lambda redis: redis.pexpire(name, 1))
         elif kind == "garbage":
-            await store._redis.set(name, b"{}")
+            await store._redis.step("000", lambda redis: redis.set(name, b"{}"))
         else:
-            await store._redis.flushall()
+            await store._redis.step("000", lambda redis: redis.flushall())
 
     return change
 

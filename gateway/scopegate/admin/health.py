@@ -19,6 +19,7 @@ from scopegate.store.canary import MAX_LAG
 if TYPE_CHECKING:
     from scopegate.asgi import Receive, Scope, Send
     from scopegate.metrics import MetricsArea
+    from scopegate.store.location import Location
 
 _OK = json.dumps({"status": "ok"}).encode()
 _NOT_FOUND = Problem(
@@ -42,9 +43,9 @@ class ControlPlane:
     """
 
     def __init__(
-        self, redis_url: str, metrics: MetricsArea | None = None, *, max_lag: float = MAX_LAG
+        self, redis: Location | str, metrics: MetricsArea | None = None, *, max_lag: float = MAX_LAG
     ) -> None:
-        self._store = Store.at(redis_url)
+        self._store = Store.at(redis)
         self._area = metrics
         self._max_lag = max_lag
         self._metrics = None if metrics is None else AreaCollector(metrics, version=version("scopegate"))

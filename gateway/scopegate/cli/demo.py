@@ -62,15 +62,15 @@ def demo(data_dir: Path, listen: str, admin_listen: str, upstream_listen: str, p
     lines: list[str] = []
 
     def prepare(in_force: Settings) -> None:
-        if in_force.redis_url is None:
+        redis = in_force.redis
+        if redis is None:
             raise AssertionError("serve() says where the store is")
-        url = in_force.redis_url.get_secret_value()
 
         async def story(commands: Commands) -> list[str]:
             keys = await scenario.set_up(commands, loaded, settings.data_dir)
             return await _story(commands, keys, settings)
 
-        lines.extend(asyncio.run(operate(story, url, in_force)))
+        lines.extend(asyncio.run(operate(story, redis, in_force)))
         listeners.wait_until_listening(upstream)
 
     listeners.require_free("upstream_listen", upstream)

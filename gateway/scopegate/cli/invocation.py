@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from scopegate.settings import Settings
+    from scopegate.store.location import Location
 
 T = TypeVar("T")
 
@@ -42,13 +43,13 @@ class Invocation:
     def run(self, action: Callable[[Commands], Awaitable[T]]) -> T:
         """Run one operation on the instance that the options, or the settings, name."""
         settings = configuration.load(redis_url=self.redis_url, data_dir=self.data_dir)
-        with _store_url(settings) as url:
-            return asyncio.run(operate(action, url, settings))
+        with _place_of_store(settings) as where:
+            return asyncio.run(operate(action, where, settings))
 
 
-async def operate(action: Callable[[Commands], Awaitable[T]], url: str, settings: Settings) -> T:
-    """Run one operation on the store at `url`."""
-    store = Store.at(url)
+async def operate(action: Callable[[Commands], Awaitable[T]], where: Location | str, settings: Settings) -> T:
+    """Run one operation on the store at a location or URL."""
+    store = Store.at(where)
     try:
         commands = Commands(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
         return await action(commands)
@@ -104,9 +105,10 @@ _redis_url = click.option(
 
 
 @contextmanager
-def _store_url(settings: Settings) -> Iterator[str]:
-    if settings.redis_url is not None:
-        yield settings.redis_url.get_secret_value()
+def _place_of_store(settings: Settings) -> Iterator[Location | str]:
+    redis = settings.redis
+    if redis is not None:
+        yield redis
     elif is_running(settings.data_dir):
         yield socket_url(settings.data_dir)
     else:

@@ -9,24 +9,23 @@ from scopegate.metrics import StoreMetrics
 from scopegate.store.access import StoredAccess
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG, Canary
 from scopegate.store.clock import ClockWatch
-from scopegate.store.connection import connect, require_reachable, writes_no_log
 from scopegate.store.directory import Directory
 from scopegate.store.keys import KeyStore
 from scopegate.store.liveaccess import MAX_STALENESS, LiveAccess
+from scopegate.store.location import Location, locate
 from scopegate.store.policies import PolicyStore
+from scopegate.store.servers import Servers
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from scopegate.store.liveaccess import Observer
 
 __all__ = ["Store"]
 
 
 class Store:
-    """Everything that is kept, over one connection pool. ``access`` serves all tenants."""
+    """Everything that is kept, over one set of connections. ``access`` serves all tenants."""
 
-    def __init__(self, redis: Redis, tenant: Tenant = DEFAULT_TENANT) -> None:
+    def __init__(self, redis: Servers, tenant: Tenant = DEFAULT_TENANT) -> None:
         self._redis = redis
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant)
@@ -35,13 +34,13 @@ class Store:
         self.access = StoredAccess(redis)
 
     @classmethod
-    def at(cls, url: str, tenant: Tenant = DEFAULT_TENANT) -> Store:
-        """The store at a ``redis://``, ``rediss://`` or ``unix://`` URL; it connects when first used.
+    def at(cls, where: Location | str, tenant: Tenant = DEFAULT_TENANT) -> Store:
+        """The store at a location, or at a URL that says all about it; it connects when first used.
 
         Raises:
-            ConfigurationError: the URL cannot be used.
+            ConfigurationError: the URL, or a file for TLS, cannot be used.
         """
-        return cls(connect(url), tenant)
+        return cls(Servers.at(locate(where) if isinstance(where, str) else where), tenant)
 
     def live_access(
         self,
@@ -76,12 +75,12 @@ class Store:
         return ClockWatch(self._redis, metrics)
 
     async def require_reachable(self) -> None:
-        """Make sure that the server answers.
+        """Make sure that the server that has the tenant's names answers.
 
         Raises:
-            StoreUnavailable: it does not.
+            StoreUnavailable: it does not, refuses us, or is older than Redis 7.
         """
-        await require_reachable(self._redis)
+        await self._redis.require_reachable(self.tenant.tag)
 
     async def writes_no_log(self) -> bool:
         """Whether the server says that it writes no append-only file.
@@ -89,7 +88,7 @@ class Store:
         Raises:
             StoreUnavailable: it does not answer.
         """
-        return await writes_no_log(self._redis)
+        return await self._redis.writes_no_log(self.tenant.tag)
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -10,15 +10,14 @@ from scopegate.core.decision import Scope
 from scopegate.core.keys import KeyRecord
 from scopegate.core.principal import Principal, User, resolve
 from scopegate.store import layout
-from scopegate.store.connection import call, script, translated
 from scopegate.store.policies import StoredCatalogue
 from scopegate.store.records import decode, decode_names, readable
+from scopegate.store.servers import Script
 from scopegate.store.view import NOT_KNOWN
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from scopegate.core.keys import KeyText
+    from scopegate.store.servers import Servers
     from scopegate.store.view import NotKnown
 
 _COMPILED_SCOPES = 10_000
@@ -33,9 +32,9 @@ class StoredAccess:
     can never be out of date.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._read = script(redis, "read_access")
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._read = Script("read_access", writes=False)
         self._scope = lru_cache(_COMPILED_SCOPES)(_compile_scope)
         self._catalogues: dict[str, tuple[bytes, Catalogue]] = {}
 
@@ -45,8 +44,8 @@ class StoredAccess:
         Raises:
             StoreUnavailable: nobody can tell.
         """
-        with translated():
-            raw = cast("bytes | None", await self._redis.get(layout.key_record(key.tenant_tag, key.id)))
+        name = layout.key_record(key.tenant_tag, key.id)
+        raw = cast("bytes | None", await self._servers.step(key.tenant_tag, lambda redis: redis.get(name)))
         return None if raw is None else self._scope(raw)
 
     async def of_user(self, tenant_tag: str, user_id: str) -> tuple[Principal | None, Catalogue]:
@@ -56,15 +55,14 @@ class StoredAccess:
             StoreUnavailable: nobody can tell.
         """
         known_digest, catalogue = self._catalogues.get(tenant_tag, (b"", _EMPTY))
-        user, groups, roles, changed, digest = await call(
-            self._read,
-            [
-                layout.user_record(tenant_tag, user_id),
-                layout.groups(tenant_tag),
-                layout.roles(tenant_tag),
-                layout.catalogue(tenant_tag),
-            ],
-            [known_digest],
+        names = [
+            layout.user_record(tenant_tag, user_id),
+            layout.groups(tenant_tag),
+            layout.roles(tenant_tag),
+            layout.catalogue(tenant_tag),
+        ]
+        user, groups, roles, changed, digest = await self._servers.step(
+            tenant_tag, lambda redis: self._read.run(redis, names, [known_digest])
         )
         if changed is not None:
             catalogue = _compile_catalogue(changed)

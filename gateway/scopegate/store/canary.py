@@ -5,7 +5,8 @@ measures that, with a change whose moment the worker knows. A connection on whic
 deceptive, however alive it looks: a server behind it that no longer is the primary, or a proxy that
 passes answers but no pushes.
 
-One canary stands for one tracking connection.
+One canary stands for one tracking connection. In a cluster, where there is one to each master, new
+ids lead to one master after the other.
 """
 
 from __future__ import annotations
@@ -26,9 +27,8 @@ from scopegate.throttle import Throttle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from scopegate.metrics import StoreMetrics
+    from scopegate.store.servers import Servers
 
 log = logging.getLogger("scopegate.store")
 
@@ -120,7 +120,7 @@ class Canary:
     """Writes canaries for as long as there is a connection that ought to tell of them.
 
     Args:
-        redis: where they are written, on an ordinary connection.
+        servers: where they are written, on ordinary connections.
         metrics: where they are counted.
         interval: the seconds between two of them.
         max_lag: the seconds after which one counts as lost, from its acknowledgement.
@@ -129,14 +129,14 @@ class Canary:
 
     def __init__(
         self,
-        redis: Redis,
+        servers: Servers,
         metrics: StoreMetrics,
         *,
         interval: float = CANARY_INTERVAL,
         max_lag: float = MAX_LAG,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._redis = redis
+        self._servers = servers
         self._metrics = metrics
         self._interval = interval
         self._max_lag = max_lag
@@ -182,10 +182,11 @@ class Canary:
         """Write a canary and wait; false if it is lost."""
         self._told.clear()
         canary_id = self._watch.write(self._clock())
+        name, lifetime = layout.canary(canary_id), int(self._lifetime * 1000)
         try:
             with translated():
                 async with asyncio.timeout(self._max_lag):
-                    await self._redis.set(layout.canary(canary_id), b"", px=int(self._lifetime * 1000))
+                    await self._servers.step(name, lambda redis: redis.set(name, b"", px=lifetime))
         except StoreUnavailable as error:
             if self._task is asyncio.current_task():
                 self._refused(type(error.__cause__).__name__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from scopegate.store.connection import translated
 from scopegate.store.records import decode, encode
 
 if TYPE_CHECKING:
@@ -13,11 +12,14 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
+    from scopegate.store.servers import Servers
+
 T = TypeVar("T")
 
 
 async def change(
-    redis: Redis,
+    servers: Servers,
+    tag: str,
     name: str,
     kind: type[T],
     edit: Callable[[T], T],
@@ -28,7 +30,8 @@ async def change(
     """Replace the record `name` by what `edit` makes of it, in one step; tried again on a conflict.
 
     Args:
-        redis: the connection.
+        servers: where the record is.
+        tag: the hash tag of `name`.
         name: where the record lies.
         kind: what it is.
         edit: makes the new value out of the present one; it may run more than once.
@@ -46,22 +49,28 @@ async def change(
         also(pipe, edited)
         return edited
 
-    with translated():
+    async def take(redis: Redis) -> T:
         changed: T = await redis.transaction(swap, name, value_from_callable=True)
-    return changed
+        return changed
+
+    return await servers.step(tag, take)
 
 
 async def delete(
-    redis: Redis, name: str, *, index: str, member: str, missing: Callable[[], Exception]
+    servers: Servers, tag: str, name: str, *, index: str, member: str, missing: Callable[[], Exception]
 ) -> None:
     """Delete the record `name` and its `member` of the `index` in one step.
 
     `missing` makes the error to raise if there is no record.
     """
-    with translated():
+
+    async def take(redis: Redis) -> list[int]:
         async with redis.pipeline(transaction=True) as pipe:
             pipe.delete(name)
             pipe.zrem(index, member)
-            deleted, _ = await pipe.execute()
+            done: list[int] = await pipe.execute()
+        return done
+
+    deleted, _ = await servers.step(tag, take)
     if not deleted:
         raise missing()

@@ -13,15 +13,13 @@ import time
 from typing import TYPE_CHECKING
 
 from scopegate.core.errors import StoreUnavailable
-from scopegate.store.connection import translated
 from scopegate.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from scopegate.metrics import StoreMetrics
+    from scopegate.store.servers import Servers
 
 log = logging.getLogger("scopegate.store")
 
@@ -44,15 +42,15 @@ class ClockWatch:
     """Measures the skew now and then, from `start` to `stop`.
 
     Args:
-        redis: whose clock is asked for.
+        servers: whose clock is asked for, of one of them.
         metrics: where the skew is shown.
         clock: tells the seconds since 1970.
     """
 
     def __init__(
-        self, redis: Redis, metrics: StoreMetrics, *, clock: Callable[[], float] = time.time
+        self, servers: Servers, metrics: StoreMetrics, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._redis = redis
+        self._servers = servers
         self._metrics = metrics
         self._clock = clock
         self._throttle = Throttle(_SPEAK_AGAIN)
@@ -76,8 +74,7 @@ class ClockWatch:
     async def _measure(self) -> None:
         before = self._clock()
         try:
-            with translated():
-                seconds, microseconds = await self._redis.time()
+            seconds, microseconds = await self._servers.step("", lambda redis: redis.time())
         except StoreUnavailable as error:
             kind = type(error.__cause__).__name__
             if self._throttle.due(kind) is not None:

@@ -1,75 +1,199 @@
-"""The connection to Redis or Valkey, and its errors turned into ours."""
+"""Connections to Redis or Valkey, and their errors turned into ours."""
 
 from __future__ import annotations
 
+import ssl
+import time
 from contextlib import contextmanager
-from importlib import resources
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import (
+    ConnectionError as LostConnection,
+)
 
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
+from scopegate.store.location import Address, Credentials, Location, Server
+from scopegate.store.topology import Unserved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from redis.commands.core import AsyncScript
+    from redis.asyncio.connection import AbstractConnection
 
-SCHEMES = ("redis", "rediss", "unix")
 CONNECT_TIMEOUT = 2.0  # seconds
 COMMAND_TIMEOUT = 2.0  # seconds
+ASK_TIMEOUT = 0.5  # seconds, to connect to whoever is asked who is in charge, and again for the answer
 CONNECTIONS = 50  # more callers than this wait for one another, no longer than a command may take
+PROOF = 1.0  # seconds after which a connection's server has to show anew that it is no replica
+_CONNECTIONS_TO_ASK = 2
 _OLDEST_REDIS = 7
 
 
-def connect(url: str) -> Redis:
-    """A client for `url`; it connects at the first command.
+class IsReplica(LostConnection):
+    """The server is a replica: it may be behind, by seconds or by days, and takes no changes."""
+
+
+class Connector:
+    """Makes clients for servers of one location; they connect at their first command.
 
     Raises:
-        ConfigurationError: `url` is not ``redis://``, ``rediss://`` or ``unix://``, or one of its
-            parts makes no sense.
+        ConfigurationError: a file for TLS cannot be used.
     """
-    try:
-        if urlsplit(url).scheme not in SCHEMES:
-            raise ConfigurationError(
-                "redis_url",
-                "The Redis URL has an unknown scheme.",
-                hint="Use redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/socket.",
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._tls = None if location.tls is None else _tls_context(location.tls.ca, location.tls.certificate)
+
+    def client(self, server: Server) -> Redis:
+        """For the store itself: at most `CONNECTIONS`, and never one to a replica."""
+        location = self._location
+        return Redis.from_pool(
+            _PrimaryPool(
+                max_connections=CONNECTIONS,
+                db=location.database,
+                redis_connect_func=_greet_primary,
+                **self._arguments(server, location.credentials),
             )
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=COMMAND_TIMEOUT,
-            protocol=3,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            socket_timeout=COMMAND_TIMEOUT,
-            retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
-            client_name="scopegate",
         )
-        # Opens nothing, but refuses options that do not exist.
-        pool.make_connection()  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, RedisError):
-        # Their text quotes the URL, which may mean a part of the password.
-        raise ConfigurationError(
-            "redis_url",
-            "The Redis URL cannot be used.",
-            hint="Check port, database and options, and percent-encode / ? # @ in the password.",
-        ) from None
-    return Redis.from_pool(pool)
+
+    def asking(self, server: Server) -> Redis:
+        """For asking a node of a cluster, of whatever role, for the map of the slots."""
+        return self._asking(server, self._location.credentials)
+
+    def asking_sentinel(self, server: Server) -> Redis:
+        """For asking a Sentinel for the master."""
+        return self._asking(server, self._location.sentinel_credentials)
+
+    def _asking(self, server: Server, credentials: Credentials) -> Redis:
+        arguments: dict[str, Any] = {
+            **self._arguments(server, credentials),
+            "socket_connect_timeout": ASK_TIMEOUT,
+            "socket_timeout": ASK_TIMEOUT,
+            "retry": Retry(NoBackoff(), retries=0),  # others are asked at the same time
+        }
+        return Redis.from_pool(BlockingConnectionPool(max_connections=_CONNECTIONS_TO_ASK, **arguments))
+
+    def _arguments(self, server: Server, credentials: Credentials) -> Mapping[str, Any]:
+        if not isinstance(server, Address):
+            place: dict[str, Any] = {"connection_class": UnixDomainSocketConnection, "path": server.path}
+        elif self._tls is None:
+            place = {"connection_class": Connection, "host": server.host, "port": server.port}
+        else:
+            place = {"connection_class": _TlsConnection, "host": server.host, "port": server.port}
+            place["context"] = self._tls
+        return {
+            **place,
+            "username": credentials.username,
+            "password": credentials.password,
+            "timeout": COMMAND_TIMEOUT,
+            "protocol": 3,
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+            "socket_timeout": COMMAND_TIMEOUT,
+            "retry": Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
+            "client_name": "scopegate",
+        }
 
 
-async def require_reachable(redis: Redis) -> None:
-    """Make sure that a server of a version that we know answers.
+class _TlsConnection(SSLConnection):
+    """One context for all connections: to make one takes longer than to connect."""
+
+    def __init__(self, *, context: ssl.SSLContext, **arguments: Any) -> None:  # noqa: ANN401 -- the client's
+        super().__init__(**arguments)
+        self.ssl_context.context = context
+
+
+class _PrimaryPool(BlockingConnectionPool):
+    """Gives out only connections whose server has shown within `PROOF` that it is no replica.
+
+    A server that was demoted keeps its connections and goes on answering.
+    """
+
+    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 -- the client's
+        super().__init__(**arguments)
+        self._proved_at: dict[AbstractConnection, float] = {}
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connect, if need be, and let the server prove what it is."""
+        old = connection.is_connected
+        await super().ensure_connection(connection)
+        now = time.monotonic()
+        if not old:
+            self._proved_at[connection] = now  # by the greeting
+        elif now - self._proved_at.get(connection, 0.0) > PROOF:
+            try:
+                await require_primary(connection)
+            except (RedisError, OSError):
+                # Its address may lead to another server by now.
+                await connection.disconnect(nowait=True)
+                await super().ensure_connection(connection)
+            self._proved_at[connection] = now
+
+
+async def _greet_primary(connection: AbstractConnection) -> None:
+    await connection.on_connect()
+    await require_primary(connection)
+
+
+async def require_primary(connection: AbstractConnection) -> None:
+    """Make sure that the server is no replica.
 
     Raises:
-        StoreUnavailable: it does not answer, refuses us, or is older than Redis 7.
+        IsReplica: it is.
+        RedisError: it does not tell.
     """
-    with translated():
-        info = await redis.info("server")
+    await connection.send_command(*ROLE_QUESTION, check_health=False)
+    if not tells_primary(await connection.read_response()):
+        raise IsReplica("this server is a replica")
+
+
+# ROLE would do, but not every managed offering has it.
+ROLE_QUESTION = ("INFO", "replication")
+
+
+def tells_primary(answer: object) -> bool:
+    """Whether this answers `ROLE_QUESTION` with: no replica."""
+    return isinstance(answer, bytes) and b"role:master" in answer.split()
+
+
+def _tls_context(ca: Path | None, certificate: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigurationError(
+            "redis_ca", f"{ca} holds no PEM certificate.", hint="Name a file of authorities."
+        ) from error
+    if certificate is not None:
+        try:
+            context.load_cert_chain(certificate, password="")
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigurationError(
+                "redis_certificate",
+                f"{certificate} holds no PEM certificate with its key.",
+                hint="Put both into one file, the certificate first; the key must not need a pass phrase.",
+            ) from error
+    return context
+
+
+def require_version(info: Mapping[str, Any]) -> None:
+    """Make sure that a server's ``INFO server`` names a version that we know.
+
+    Raises:
+        StoreUnavailable: it is older than Redis 7.
+    """
     version = str(info.get("redis_version", "0"))
     if int(version.split(".", maxsplit=1)[0]) < _OLDEST_REDIS:
         raise StoreUnavailable(
@@ -78,36 +202,33 @@ async def require_reachable(redis: Redis) -> None:
         )
 
 
-async def writes_no_log(redis: Redis) -> bool:
-    """Whether the server says that it writes no append-only file.
-
-    Raises:
-        StoreUnavailable: it does not answer.
-    """
-    with translated():
-        info = await redis.info("persistence")
-    return info.get("aof_enabled") == 0
-
-
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn every error of the client into StoreUnavailable; the text names no key and no password."""
     try:
         yield
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        raise StoreUnavailable(
+            f"Redis refuses us ({type(error).__name__}).",
+            hint="Check the user, the password and the user's ACL (docs/redis.md).",
+        ) from error
+    except (IsReplica, ReadOnlyError) as error:
+        raise StoreUnavailable(
+            "The Redis server is a replica.",
+            hint="Name its primary, or let Sentinels name it: redis+sentinel://host,host,host/service.",
+        ) from error
+    except (AskError, TryAgainError) as error:  # MOVED is a kind of AskError
+        raise StoreUnavailable(
+            "Another node of a Redis Cluster has what was asked for, or is about to have it.",
+            hint="Name the cluster as redis+cluster://host,host; or wait until its slots have moved.",
+        ) from error
+    except (Unserved, ClusterDownError) as error:
+        raise StoreUnavailable(
+            "No Redis server is in charge: too few Sentinels or nodes answer, or they do not agree.",
+            hint="Check that most Sentinels run and know the service, or that the cluster is up.",
+        ) from error
     except (RedisError, OSError, TimeoutError, UnicodeDecodeError) as error:
         raise StoreUnavailable(
             f"Redis does not answer, or not with sense ({type(error).__name__}).",
             hint="Check that it runs, that the URL is right and that the user may read and write sg:*.",
         ) from error
-
-
-def script(redis: Redis, name: str) -> AsyncScript:
-    """The Lua script `name` of this package, loaded into the server when it is first called."""
-    source = resources.files("scopegate.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
-    return redis.register_script(source)
-
-
-async def call(lua: AsyncScript, keys: list[str], args: list[Any]) -> Any:  # noqa: ANN401 -- Lua's answer
-    """Run `lua`, with errors translated."""
-    with translated():
-        return await lua(keys=keys, args=args)

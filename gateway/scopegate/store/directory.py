@@ -8,7 +8,6 @@ from scopegate.core.errors import Conflict, NotFound
 from scopegate.core.principal import User
 from scopegate.store import layout
 from scopegate.store.changing import change, delete
-from scopegate.store.connection import translated
 from scopegate.store.records import decode, encode
 
 if TYPE_CHECKING:
@@ -17,23 +16,28 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from scopegate.core.tenants import Tenant
+    from scopegate.store.servers import Servers
 
 
 class Directory:
     """The users of one tenant."""
 
-    def __init__(self, redis: Redis, tenant: Tenant) -> None:
-        self._redis = redis
+    def __init__(self, servers: Servers, tenant: Tenant) -> None:
+        self._servers = servers
         self._tag = tenant.tag
 
     async def put(self, users: Iterable[User]) -> None:
         """Store users, in one step; an id that is known is replaced."""
-        with translated():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                for user in users:
-                    pipe.set(layout.user_record(self._tag, user.id), encode(user))
-                    pipe.zadd(layout.user_index(self._tag), {user.id: 0})
+        records = {user.id: encode(user) for user in users}
+
+        async def write(redis: Redis) -> None:
+            async with redis.pipeline(transaction=True) as pipe:
+                for user_id, record in records.items():
+                    pipe.set(layout.user_record(self._tag, user_id), record)
+                    pipe.zadd(layout.user_index(self._tag), {user_id: 0})
                 await pipe.execute()
+
+        await self._servers.step(self._tag, write)
 
     async def add(self, user: User) -> None:
         """Store a user who is not known yet.
@@ -41,11 +45,15 @@ class Directory:
         Raises:
             Conflict: the id is taken.
         """
-        with translated():
-            async with self._redis.pipeline(transaction=True) as pipe:
+
+        async def write(redis: Redis) -> bool:
+            async with redis.pipeline(transaction=True) as pipe:
                 pipe.set(layout.user_record(self._tag, user.id), encode(user), nx=True)
                 pipe.zadd(layout.user_index(self._tag), {user.id: 0})  # of one who is known, no change
-                added, _ = await pipe.execute()
+                set_, _ = await pipe.execute()
+            return bool(set_)
+
+        added = await self._servers.step(self._tag, write)
         if not added:
             raise Conflict(f"There is a user {user.id!r} already.", hint=f"See scopegate user show {user.id}")
 
@@ -55,8 +63,8 @@ class Directory:
         Raises:
             NotFound: there is no such user.
         """
-        with translated():
-            raw = cast("bytes | None", await self._redis.get(layout.user_record(self._tag, user_id)))
+        name = layout.user_record(self._tag, user_id)
+        raw = cast("bytes | None", await self._servers.step(self._tag, lambda redis: redis.get(name)))
         if raw is None:
             raise _no_such_user(user_id)
         return decode(raw, User)
@@ -68,7 +76,8 @@ class Directory:
             NotFound: there is no such user.
         """
         await delete(
-            self._redis,
+            self._servers,
+            self._tag,
             layout.user_record(self._tag, user_id),
             index=layout.user_index(self._tag),
             member=user_id,
@@ -77,10 +86,13 @@ class Directory:
 
     async def all(self) -> list[User]:
         """Every user, by id."""
-        with translated():
-            ids = cast("list[bytes]", await self._redis.zrange(layout.user_index(self._tag), 0, -1))
+
+        async def read(redis: Redis) -> list[Any]:
+            ids = cast("list[bytes]", await redis.zrange(layout.user_index(self._tag), 0, -1))
             names = [layout.user_record(self._tag, user_id.decode()) for user_id in ids]
-            found: list[Any] = await self._redis.mget(names) if names else []
+            return cast("list[Any]", await redis.mget(names)) if names else []
+
+        found = await self._servers.step(self._tag, read)
         return [decode(raw, User) for raw in found if raw is not None]
 
     async def change(self, user_id: str, edit: Callable[[User], User]) -> User:
@@ -90,7 +102,8 @@ class Directory:
             NotFound: there is no such user.
         """
         return await change(
-            self._redis,
+            self._servers,
+            self._tag,
             layout.user_record(self._tag, user_id),
             User,
             edit,

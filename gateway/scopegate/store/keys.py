@@ -10,8 +10,8 @@ from scopegate.core.keys import KEYS_PER_TENANT, KeyRecord, KeyType
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import layout
 from scopegate.store.changing import change, delete
-from scopegate.store.connection import call, script, translated
 from scopegate.store.records import decode, encode
+from scopegate.store.servers import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
+    from scopegate.store.servers import Servers
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KeyStore:
     """The keys of one tenant."""
 
-    def __init__(self, redis: Redis, tenant: Tenant) -> None:
-        self._redis = redis
+    def __init__(self, servers: Servers, tenant: Tenant) -> None:
+        self._servers = servers
         self._tag = tenant.tag
-        self._create = script(redis, "create_key")
+        self._create = Script("create_key", writes=True)
 
     async def create(self, record: KeyRecord, *, now: datetime, limit: int = KEYS_PER_TENANT) -> None:
         """Store a new key, if there is room (D2) and, for a custom key, Scoped API is on (D4).
@@ -39,18 +41,20 @@ class KeyStore:
             Conflict: the id is taken by another key; mint another.
             StoreUnavailable: nobody knows whether the key was stored.
         """
-        answer = await call(
-            self._create,
-            [layout.key_record(self._tag, record.id), layout.key_index(self._tag), layout.flags(self._tag)],
-            [
-                record.id,
-                encode(record),
-                _milliseconds(now),
-                _deletion(record),
-                limit,
-                SCOPED_API if record.type is KeyType.CUSTOM else "",
-            ],
-        )
+        names = [
+            layout.key_record(self._tag, record.id),
+            layout.key_index(self._tag),
+            layout.flags(self._tag),
+        ]
+        arguments = [
+            record.id,
+            encode(record),
+            _milliseconds(now),
+            _deletion(record),
+            limit,
+            SCOPED_API if record.type is KeyType.CUSTOM else "",
+        ]
+        answer = await self._servers.step(self._tag, lambda redis: self._create.run(redis, names, arguments))
         match [part.decode() if isinstance(part, bytes) else part for part in answer]:
             case ["created"]:
                 return
@@ -70,23 +74,22 @@ class KeyStore:
         Raises:
             NotFound: there is none.
         """
-        with translated():
-            raw = cast("bytes | None", await self._redis.get(layout.key_record(self._tag, key_id)))
+        name = layout.key_record(self._tag, key_id)
+        raw = cast("bytes | None", await self._servers.step(self._tag, lambda redis: redis.get(name)))
         if raw is None:
             raise no_such_key(key_id)
         return decode(raw, KeyRecord)
 
     async def all(self, *, now: datetime) -> list[KeyRecord]:
         """Every key that counts at `now`, newest first."""
-        with translated():
-            ids = cast(
-                "list[bytes]",
-                await self._redis.zrangebyscore(
-                    layout.key_index(self._tag), f"({_milliseconds(now)}", "+inf"
-                ),
-            )
+
+        async def read(redis: Redis) -> list[bytes | None]:
+            after = f"({_milliseconds(now)}"
+            ids = cast("list[bytes]", await redis.zrangebyscore(layout.key_index(self._tag), after, "+inf"))
             names = [layout.key_record(self._tag, key_id.decode()) for key_id in ids]
-            found = await self._redis.mget(names) if names else []
+            return cast("list[bytes | None]", await redis.mget(names)) if names else []
+
+        found = await self._servers.step(self._tag, read)
         records = [decode(raw, KeyRecord) for raw in found if raw is not None]
         return sorted(records, key=lambda record: (record.created_at, record.id), reverse=True)
 
@@ -104,7 +107,8 @@ class KeyStore:
             pipe.zadd(layout.key_index(self._tag), {key_id: _deletion(edited) or "+inf"})
 
         return await change(
-            self._redis,
+            self._servers,
+            self._tag,
             name,
             KeyRecord,
             edit,
@@ -119,7 +123,8 @@ class KeyStore:
             NotFound: there is no such key.
         """
         await delete(
-            self._redis,
+            self._servers,
+            self._tag,
             layout.key_record(self._tag, key_id),
             index=layout.key_index(self._tag),
             member=key_id,

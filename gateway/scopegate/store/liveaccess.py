@@ -14,14 +14,14 @@ from scopegate.store.view import NOT_KNOWN, View
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from redis.asyncio import Redis
-
     from scopegate.core.catalogue import Catalogue
     from scopegate.core.decision import Scope
     from scopegate.core.keys import KeyText
     from scopegate.core.principal import Principal
     from scopegate.store.access import StoredAccess
     from scopegate.store.canary import Canary
+    from scopegate.store.location import Server
+    from scopegate.store.servers import Servers
     from scopegate.store.view import NotKnown
 
     Entitlement = tuple[Principal | None, Catalogue]
@@ -33,7 +33,7 @@ _KEYS = 100_000
 _UNKNOWN_KEYS = 10_000
 _TENANTS = 10_000
 _USERS_OF_A_TENANT = 100_000
-_PAUSE_AFTER_FAILURE = 0.25  # seconds in which Redis is not asked again
+_PAUSE_AFTER_FAILURE = 0.25  # seconds in which the server that failed is not asked again
 
 
 class Observer(Protocol):
@@ -69,7 +69,7 @@ class LiveAccess:
     def __init__(
         self,
         stored: StoredAccess,
-        redis: Redis,
+        redis: Servers,
         *,
         max_staleness: float = MAX_STALENESS,
         observer: Observer | None = None,
@@ -81,6 +81,7 @@ class LiveAccess:
         self._max_staleness = max_staleness
         self._observer = observer
         self._clock = clock
+        self._servers = redis
         self._canary = canary
         self._metrics = metrics or StoreMetrics.apart()
         prefixes = [layout.TENANTS] if canary is None else [layout.TENANTS, canary.prefix]
@@ -88,7 +89,7 @@ class LiveAccess:
         self.live = False
         self._connections = 0
         self._heard_at = float("-inf")
-        self._asked_again_at = float("-inf")
+        self._asked_again_at: dict[Server | None, float] = {}
         self._scopes: View[str, Scope] = View(_KEYS, _UNKNOWN_KEYS)
         self._users: dict[str, View[str, Entitlement]] = {}
 
@@ -104,7 +105,7 @@ class LiveAccess:
         """As `StoredAccess.scope`."""
         scopes = self._scopes
         if not self.live:
-            return await self._read_through(scopes, key.id, lambda: self._stored.scope(key))
+            return await self._read_through(key.tenant_tag, scopes, key.id, lambda: self._stored.scope(key))
         known = scopes.look_up(key.id)
         if known is not NOT_KNOWN:
             return known
@@ -118,7 +119,7 @@ class LiveAccess:
             users = self._new_users(tenant_tag)
         if not self.live:
             found = await self._read_through(
-                users, user_id, lambda: self._stored.of_user(tenant_tag, user_id)
+                tenant_tag, users, user_id, lambda: self._stored.of_user(tenant_tag, user_id)
             )
         else:
             known = users.look_up(user_id)
@@ -144,17 +145,18 @@ class LiveAccess:
         return None if known is NOT_KNOWN else known
 
     async def _read_through(
-        self, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]
+        self, tenant_tag: str, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]
     ) -> T | None:
         before = self._connections
-        if self._clock() < self._asked_again_at:
+        server = self._servers.in_charge_of(tenant_tag)
+        if self._clock() < self._asked_again_at.get(server, 0.0):
             return self._last_known(view, name)
         try:
             value = await read()
         except UnreadableRecord:
             raise
         except StoreUnavailable:
-            self._asked_again_at = self._clock() + _PAUSE_AFTER_FAILURE
+            self._asked_again_at[server] = self._clock() + _PAUSE_AFTER_FAILURE
             return self._last_known(view, name)
         self._metrics.read_through()
         # A view that has come alive meanwhile was told of changes that this reading may have missed.
@@ -181,7 +183,7 @@ class LiveAccess:
         """Trust the views from now on, and nothing that they held before."""
         self._forget_everything()
         self._connections += 1
-        self._asked_again_at = float("-inf")
+        self._asked_again_at.clear()
         self.heard()
         self.live = self._max_staleness > 0
         if self.live:

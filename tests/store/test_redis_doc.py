@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from redisservers import cluster, watched
+from redisservers import cluster, server, watched
 from scopegate.core.errors import ConfigurationError
 from scopegate.metrics import MetricsArea
 from scopegate.store import Store, layout
@@ -111,8 +111,8 @@ async def test_the_users_of_sentinels_and_clusters_have_what_they_need(tmp_path:
             with sentinel.client() as operator:
                 operator.execute_command("ACL", "SETUSER", WATCHING[0], *rules(WATCHING))
                 operator.execute_command("ACL", "SETUSER", "default", "-@all", "+ping", "+sentinel", "+hello")
-        for server in (watching.master, *nodes.masters):
-            with server.client() as operator:
+        for one in (watching.master, *nodes.masters):
+            with one.client() as operator:
                 operator.execute_command("ACL", "SETUSER", SERVING[0], *rules(SERVING), "+cluster|slots")
         options = RedisOptions(
             username=SERVING[0],
@@ -124,6 +124,20 @@ async def test_the_users_of_sentinels_and_clusters_have_what_they_need(tmp_path:
             store = Store.at(where)
             assert await store.access.scope(text_of(key())) is None
             await store.aclose()
+
+
+@pytest.mark.parametrize("program", ["redis", "valkey"])
+def test_every_recommended_setting_is_one_of_the_server(tmp_path: Path, program: str) -> None:
+    table = PAGE.split("## The servers' settings", 1)[1].split("\n\n")[1]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    settings = [found.split(" ", 1) for row in rows for found in re.findall("`([^`]+)`", row)]
+    assert len(settings) >= 5
+    options = [word for name, value in settings for word in (f"--{name}", value)]
+    with server(tmp_path / "server", *options, program=program) as one, one.client() as operator:
+        for name, value in settings:
+            assert name in operator.config_get(name)
+            if " " not in value:
+                assert operator.config_get(name)[name] == value
 
 
 def urls() -> list[str]:

@@ -20,6 +20,10 @@ from benchmarks.programs import stop
 from benchmarks.report import Part, Row, table
 from conftest import require_program
 from scopegate.store import Store
+from scopegate.store.authority import Named
+from scopegate.store.connection import Connector
+from scopegate.store.location import Location, Server, locate
+from scopegate.store.servers import Servers
 from store.facts import key
 
 if TYPE_CHECKING:
@@ -139,12 +143,25 @@ class Writer:
             assert on_disk == 1
 
 
+class OneConnection(Connector):
+    """Gives out one client, and no other."""
+
+    def __init__(self, location: Location, redis: Redis) -> None:
+        super().__init__(location)
+        self._redis = redis
+
+    def client(self, server: Server) -> Redis:
+        return self._redis
+
+
 @asynccontextmanager
 async def _writer(url: str, *, awaits: bool) -> AsyncIterator[Writer]:
+    location = locate(url)
     pool = BlockingConnectionPool.from_url(url, max_connections=1, protocol=3)
     redis = Redis.from_pool(pool)
+    servers = Servers(Named(location.servers[0]), OneConnection(location, redis))
     try:
-        yield Writer(redis, Store(redis), awaits)
+        yield Writer(redis, Store(servers), awaits)
     finally:
         await redis.aclose()
 

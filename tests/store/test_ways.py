@@ -230,11 +230,32 @@ async def test_sentinels_that_do_not_know_the_service_name_no_server(ways: Ways)
     assert "Sentinels" in str(error.hint)
 
 
-async def test_a_replica_is_not_read(tmp_path: Path) -> None:
+async def test_a_replica_without_its_primary_is_not_read(tmp_path: Path) -> None:
     with server(tmp_path / "replica", "--replicaof", f"127.0.0.1 {find_free_port()}") as one:
         error = await refusal(locate(f"redis://127.0.0.1:{one.port}"))
     assert "replica" in error.message
     assert "sentinel" in str(error.hint)
+
+
+async def test_a_replica_is_read_and_listened_to_while_it_has_its_primary(tmp_path: Path) -> None:
+    with watched(tmp_path) as servers:
+        primary, replica = (
+            locate(f"redis://127.0.0.1:{one.port}") for one in (servers.master, servers.replica)
+        )
+        async with opened(primary) as store, opened(replica) as other, listening(other) as live:
+            record = key()
+            await store.keys.create(record, now=NOW)
+            async with asyncio.timeout(20):
+                while live.known_scope(text_of(record)) in (None, NOT_KNOWN):
+                    await live.scope(text_of(record))
+            with pytest.raises(StoreUnavailable, match="takes no changes"):
+                await other.keys.delete(record.id)
+            for sentinel in servers.sentinels:
+                sentinel.kill()
+            servers.master.kill()
+            await until(lambda: not live.live)
+            with pytest.raises(StoreUnavailable, match="out of date"):
+                await reading(other, text_of(record))
 
 
 async def reading(store: Store, text: KeyText) -> None:

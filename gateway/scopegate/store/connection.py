@@ -25,11 +25,11 @@ from redis.exceptions import (
 )
 
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
-from scopegate.store.location import Address, Credentials, Location, Server
+from scopegate.store.location import Address, Credentials, Kind, Location, Server
 from scopegate.store.topology import Unserved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from redis.asyncio.connection import AbstractConnection
@@ -38,13 +38,15 @@ CONNECT_TIMEOUT = 2.0  # seconds
 COMMAND_TIMEOUT = 2.0  # seconds
 ASK_TIMEOUT = 0.5  # seconds, to connect to whoever is asked who is in charge, and again for the answer
 CONNECTIONS = 50  # more callers than this wait for one another, no longer than a command may take
-PROOF = 1.0  # seconds after which a connection's server has to show anew that it is no replica
+# ROLE would do, but not every managed offering has it.
+ROLE_QUESTION = ("INFO", "replication")
+PROOF = 1.0  # seconds after which a connection's server has to show anew that it is up to date
 _CONNECTIONS_TO_ASK = 2
 _OLDEST_REDIS = 7
 
 
-class IsReplica(LostConnection):
-    """The server is a replica: it may be behind, by seconds or by days, and takes no changes."""
+class IsOutdated(LostConnection):
+    """The server is a replica that may be behind, by seconds or by days."""
 
 
 class Connector:
@@ -59,13 +61,13 @@ class Connector:
         self._tls = None if location.tls is None else _tls_context(location.tls.ca, location.tls.certificate)
 
     def client(self, server: Server) -> Redis:
-        """For the store itself: at most `CONNECTIONS`, and never one to a replica."""
+        """For the store itself: at most `CONNECTIONS`, and none to a server that may be out of date."""
         location = self._location
         return Redis.from_pool(
-            _PrimaryPool(
+            _CurrentPool(
+                require_current=self.require_current,
                 max_connections=CONNECTIONS,
                 db=location.database,
-                redis_connect_func=_greet_primary,
                 **self._arguments(server, location.credentials),
             )
         )
@@ -77,6 +79,28 @@ class Connector:
     def asking_sentinel(self, server: Server) -> Redis:
         """For asking a Sentinel for the master."""
         return self._asking(server, self._location.sentinel_credentials)
+
+    async def require_current(self, connection: AbstractConnection) -> None:
+        """Make sure that the server is up to date.
+
+        Raises:
+            IsOutdated: it may not be.
+            RedisError: it does not tell.
+        """
+        await connection.send_command(*ROLE_QUESTION, check_health=False)
+        if not self.tells_current(await connection.read_response()):
+            raise IsOutdated("this server is a replica")
+
+    def tells_current(self, answer: object) -> bool:
+        """Whether this answers `ROLE_QUESTION` with: up to date.
+
+        A primary is. A replica is while it has its primary, for whoever names it by a URL of its own;
+        Sentinels and clusters tell where the primary is.
+        """
+        said = answer.split() if isinstance(answer, bytes) else []
+        if b"role:master" in said:
+            return True
+        return self._location.kind is Kind.SERVER and b"master_link_status:up" in said
 
     def _asking(self, server: Server, credentials: Credentials) -> Redis:
         arguments: dict[str, Any] = {
@@ -116,14 +140,24 @@ class _TlsConnection(SSLConnection):
         self.ssl_context.context = context
 
 
-class _PrimaryPool(BlockingConnectionPool):
-    """Gives out only connections whose server has shown within `PROOF` that it is no replica.
+class _CurrentPool(BlockingConnectionPool):
+    """Gives out only connections whose server has shown within `PROOF` that it is up to date.
 
-    A server that was demoted keeps its connections and goes on answering.
+    A server that was demoted, or lost its primary, keeps its connections and goes on answering.
     """
 
-    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 -- the client's
-        super().__init__(**arguments)
+    def __init__(
+        self,
+        *,
+        require_current: Callable[[AbstractConnection], Awaitable[None]],
+        **arguments: Any,  # noqa: ANN401 -- the client's
+    ) -> None:
+        async def greet(connection: AbstractConnection) -> None:
+            await connection.on_connect()
+            await require_current(connection)
+
+        super().__init__(redis_connect_func=greet, **arguments)
+        self._require_current = require_current
         self._proved_at: dict[AbstractConnection, float] = {}
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
@@ -135,38 +169,12 @@ class _PrimaryPool(BlockingConnectionPool):
             self._proved_at[connection] = now  # by the greeting
         elif now - self._proved_at.get(connection, 0.0) > PROOF:
             try:
-                await require_primary(connection)
+                await self._require_current(connection)
             except (RedisError, OSError):
                 # Its address may lead to another server by now.
                 await connection.disconnect(nowait=True)
                 await super().ensure_connection(connection)
             self._proved_at[connection] = now
-
-
-async def _greet_primary(connection: AbstractConnection) -> None:
-    await connection.on_connect()
-    await require_primary(connection)
-
-
-async def require_primary(connection: AbstractConnection) -> None:
-    """Make sure that the server is no replica.
-
-    Raises:
-        IsReplica: it is.
-        RedisError: it does not tell.
-    """
-    await connection.send_command(*ROLE_QUESTION, check_health=False)
-    if not tells_primary(await connection.read_response()):
-        raise IsReplica("this server is a replica")
-
-
-# ROLE would do, but not every managed offering has it.
-ROLE_QUESTION = ("INFO", "replication")
-
-
-def tells_primary(answer: object) -> bool:
-    """Whether this answers `ROLE_QUESTION` with: no replica."""
-    return isinstance(answer, bytes) and b"role:master" in answer.split()
 
 
 def _tls_context(ca: Path | None, certificate: Path | None) -> ssl.SSLContext:
@@ -212,10 +220,15 @@ def translated() -> Iterator[None]:
             f"Redis refuses us ({type(error).__name__}).",
             hint="Check the user, the password and the user's ACL (docs/redis.md).",
         ) from error
-    except (IsReplica, ReadOnlyError) as error:
+    except ReadOnlyError as error:
         raise StoreUnavailable(
-            "The Redis server is a replica.",
+            "The Redis server is a replica, and takes no changes.",
             hint="Name its primary, or let Sentinels name it: redis+sentinel://host,host,host/service.",
+        ) from error
+    except IsOutdated as error:
+        raise StoreUnavailable(
+            "The Redis server is a replica that may be out of date.",
+            hint="Wait until it has its primary again, or let Sentinels name one: redis+sentinel://...",
         ) from error
     except (AskError, TryAgainError) as error:  # MOVED is a kind of AskError
         raise StoreUnavailable(

@@ -48,9 +48,10 @@ class Servers:
     server can do. Whoever is in charge no longer is not asked again, and its connections are closed.
     """
 
-    def __init__(self, authority: Authority, connect: Callable[[Server], Redis]) -> None:
+    def __init__(self, authority: Authority, connector: Connector) -> None:
         self._authority = authority
-        self._connect = connect
+        self._connect = connector.client
+        self.tells_current = connector.tells_current
         self._clients: dict[Server, Redis] = {}
         self._asking: asyncio.Task[Topology] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -76,7 +77,7 @@ class Servers:
                 authority = Sentinels(addresses, location.service, connector.asking_sentinel)
             case Kind.CLUSTER:
                 authority = ClusterNodes(addresses, connector.asking)
-        return cls(authority, connector.client)
+        return cls(authority, connector)
 
     async def step(self, tag: str, take: Callable[[Redis], Awaitable[T]]) -> T:
         """What `take` returns, given the server that has the names with the hash tag `tag`.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import RedisError
 
-from scopegate.store.connection import ROLE_QUESTION, IsReplica, tells_primary
+from scopegate.store.connection import ROLE_QUESTION, IsOutdated
 from scopegate.store.topology import Unserved
 from scopegate.throttle import Throttle
 
@@ -110,7 +110,7 @@ class Tracking:
     async def _listen(self) -> None:
         topology = await self._servers.look()
         lines = [
-            _Line(connection, self._listener, self._prefixes)
+            _Line(connection, self._listener, self._prefixes, self._servers.tells_current)
             for connection in self._servers.connections(topology)
         ]
         replaced = asyncio.Event()
@@ -138,7 +138,7 @@ class Tracking:
                 await line.close()
 
     async def _ask(self, lines: list[_Line]) -> None:
-        """Let all servers show now and then that they are there and no replicas."""
+        """Let all servers show now and then that they are there and up to date."""
         while True:
             for line in lines:
                 await line.ask()
@@ -161,10 +161,17 @@ class Tracking:
 class _Line:
     """A connection to one server, on which it tells what changes."""
 
-    def __init__(self, connection: AbstractConnection, listener: Listener, prefixes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        listener: Listener,
+        prefixes: Sequence[str],
+        tells_current: Callable[[object], bool],
+    ) -> None:
         self._connection = connection
         self._listener = listener
         self._prefixes = prefixes
+        self._tells_current = tells_current
         self.answered = asyncio.Event()
 
     async def open(self) -> None:
@@ -181,13 +188,13 @@ class _Line:
         await self._connection.send_command(*ROLE_QUESTION, check_health=False)
 
     async def listen(self) -> None:
-        """Take in what the server tells, until it is lost or turns out to be a replica."""
+        """Take in what the server tells, until it is lost or may be out of date."""
         while True:
             answer = await self._connection.read_response(push_request=True)
             if answer is None:
                 continue
-            if not tells_primary(answer):
-                raise IsReplica("this server has become a replica")
+            if not self._tells_current(answer):
+                raise IsOutdated("this server has become a replica, or lost its primary")
             self.answered.set()
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.core.tenants import SCOPED_API
 from scopegate.store import Store, connection
+from scopegate.store.location import locate
 from store.facts import NOW, POLICIES, TAG, key, text_of, user
 
 if TYPE_CHECKING:
@@ -195,3 +196,23 @@ def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> 
 )
 def test_a_url_of_a_known_scheme_is_accepted(url: str) -> None:
     assert Store.at(url).tenant.tag == TAG
+
+
+@pytest.mark.parametrize(
+    ("url", "answer", "current"),
+    [
+        ("redis://h", b"# Replication\r\nrole:master\r\nconnected_slaves:0\r\n", True),
+        ("redis+sentinel://h/main", b"# Replication\r\nrole:master\r\n", True),
+        ("redis://h", b"role:slave\r\nmaster_host:x\r\nmaster_link_status:up\r\n", True),
+        ("redis://h", b"role:slave\r\nmaster_host:x\r\nmaster_link_status:down\r\n", False),
+        ("redis+sentinel://h/main", b"role:slave\r\nmaster_link_status:up\r\n", False),
+        ("redis+cluster://h", b"role:slave\r\nmaster_link_status:up\r\n", False),
+        ("redis://h", b"", False),
+        ("redis://h", b"OK", False),
+        ("redis://h", None, False),
+    ],
+)
+def test_a_primary_is_up_to_date_and_a_replica_where_it_was_named_itself(
+    url: str, answer: bytes | None, *, current: bool
+) -> None:
+    assert connection.Connector(locate(url)).tells_current(answer) is current

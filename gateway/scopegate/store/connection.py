@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 
@@ -24,6 +26,9 @@ CONNECT_TIMEOUT = 2.0  # seconds
 COMMAND_TIMEOUT = 2.0  # seconds
 CONNECTIONS = 50  # more callers than this wait for one another, no longer than a command may take
 _OLDEST_REDIS = 7
+
+# What a write to a connection that has just been closed raises under uvloop is a RuntimeError.
+_LOST = (RedisConnectionError, RedisTimeoutError, RuntimeError)
 
 
 def connect(url: str) -> Redis:
@@ -47,7 +52,7 @@ def connect(url: str) -> Redis:
             protocol=3,
             socket_connect_timeout=CONNECT_TIMEOUT,
             socket_timeout=COMMAND_TIMEOUT,
-            retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
+            retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1, supported_errors=_LOST),  # type: ignore[arg-type]
             client_name="scopegate",
         )
         # Opens nothing, but refuses options that do not exist.
@@ -94,7 +99,7 @@ def translated() -> Iterator[None]:
     """Turn every error of the client into StoreUnavailable; the text names no key and no password."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError, UnicodeDecodeError) as error:
+    except (RedisError, OSError, RuntimeError, TimeoutError, UnicodeDecodeError) as error:
         raise StoreUnavailable(
             f"Redis does not answer, or not with sense ({type(error).__name__}).",
             hint="Check that it runs, that the URL is right and that the user may read and write sg:*.",

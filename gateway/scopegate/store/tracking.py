@@ -12,6 +12,8 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any, Protocol
 
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from scopegate.throttle import Throttle
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("scopegate.store")
 
-HEARTBEAT = 0.5  # seconds between pings; silence for the connection's own timeout means it is lost
+HEARTBEAT = 0.5  # seconds from the answer to one ping to the next ping
+ANSWER_WITHIN = 1.0  # seconds; a connection on which an answer takes longer is lost
 _FIRST_PAUSE = 0.02  # seconds before a first attempt to connect again
 _LONGEST_PAUSE = 0.5
 _STOP_PATIENCE = 0.1
@@ -87,7 +90,7 @@ class Tracking:
                 async with asyncio.timeout(None) as self._trust:
                     async for _ in self._listen():
                         pause = _FIRST_PAUSE
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, OSError, RuntimeError, TimeoutError) as error:
                 kind = type(error).__name__
                 if self._throttle.due(kind) is not None:
                     log.warning("the tracking connection is lost: %s", kind)
@@ -99,19 +102,30 @@ class Tracking:
 
     async def _listen(self) -> Any:  # noqa: ANN401 -- an async generator of nothing
         connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        connection.socket_timeout = HEARTBEAT + ANSWER_WITHIN
+        connection.retry = Retry(NoBackoff(), 0)
         pinger: asyncio.Task[None] | None = None
+        answered = asyncio.Event()
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
             connection._parser.set_invalidation_push_handler(self._invalidated)  # type: ignore[attr-defined] # noqa: SLF001
             await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", *self._prefixes)
+            # A server that is still loading its data tracks already, but there is nothing to be read.
+            await connection.send_command("PING")
+            await connection.read_response()
             await connection.read_response()
             self._listener.connected()
-            pinger = asyncio.create_task(_ping(connection))
-            while True:
-                answer = await connection.read_response(push_request=True)
-                if answer == b"PONG":
-                    self._listener.heard()
-                yield
+            pinger = asyncio.create_task(_ping(connection, answered))
+            # Other messages are no sign that nothing is late: on a line that is too slow for them, the
+            # answer to a ping comes behind all that was told before.
+            async with asyncio.timeout(HEARTBEAT + ANSWER_WITHIN) as patience:
+                while True:
+                    answer = await connection.read_response(push_request=True)
+                    if answer == b"PONG":
+                        answered.set()
+                        self._listener.heard()
+                        patience.reschedule(asyncio.get_running_loop().time() + HEARTBEAT + ANSWER_WITHIN)
+                    yield
         finally:
             self._listener.disconnected()
             if pinger is not None:
@@ -127,8 +141,11 @@ class Tracking:
             self._listener.changed(name)
 
 
-async def _ping(connection: AbstractConnection) -> None:
-    with contextlib.suppress(RedisError, OSError):
+async def _ping(connection: AbstractConnection, answered: asyncio.Event) -> None:
+    """Send a ping some time after the one before was answered, so that an answer says how late it is."""
+    with contextlib.suppress(RedisError, OSError, RuntimeError):
         while True:
-            await connection.send_command("PING", check_health=False)
             await asyncio.sleep(HEARTBEAT)
+            answered.clear()
+            await connection.send_command("PING", check_health=False)
+            await answered.wait()

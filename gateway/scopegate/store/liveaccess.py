@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from scopegate.core.errors import StoreUnavailable, UnreadableRecord
 from scopegate.metrics import StoreMetrics
 from scopegate.store import layout
-from scopegate.store.tracking import Tracking
+from scopegate.store.connection import COMMAND_TIMEOUT
+from scopegate.store.tracking import ANSWER_WITHIN, HEARTBEAT, Tracking
 from scopegate.store.view import NOT_KNOWN, View
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from redis.asyncio import Redis
 
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SILENT = "Redis does not answer."
 MAX_STALENESS = 5.0  # seconds
 _KEYS = 100_000
 _UNKNOWN_KEYS = 10_000
 _TENANTS = 10_000
 _USERS_OF_A_TENANT = 100_000
 _PAUSE_AFTER_FAILURE = 0.25  # seconds in which Redis is not asked again
+_SILENCE = 0.9 * (HEARTBEAT + ANSWER_WITHIN)  # seconds without a sign of life before a connection is given up
 
 
 class Observer(Protocol):
@@ -63,6 +67,9 @@ class LiveAccess:
     `max_staleness` seconds from its last sign of life; after that, and for whatever is not known,
     nobody can tell. With 0 seconds each request reads Redis, whatever is told.
 
+    Requests do not queue up before a Redis that does not answer: one of them asks now and then
+    whether it is back, and all others are told at once what is known, or that nobody can tell.
+
     An `observer` hears of every change, and when changes may go unnoticed.
     """
 
@@ -88,6 +95,11 @@ class LiveAccess:
         self.live = False
         self._connections = 0
         self._heard_at = float("-inf")
+        self._loss: asyncio.Future[None] | None = None  # of the present connection
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._doubtful = False  # Redis may not answer: who is known is not made to wait for it
+        self._unanswered = False  # it did not, when it was last asked
+        self._question: asyncio.Task[Any] | None = None  # whether it answers again
         self._asked_again_at = float("-inf")
         self._scopes: View[str, Scope] = View(_KEYS, _UNKNOWN_KEYS)
         self._users: dict[str, View[str, Entitlement]] = {}
@@ -99,6 +111,8 @@ class LiveAccess:
     async def stop(self) -> None:
         """Stop listening."""
         await self._tracking.stop()
+        for task in self._tasks:
+            task.cancel()
 
     async def scope(self, key: KeyText) -> Scope | None:
         """As `StoredAccess.scope`."""
@@ -109,7 +123,7 @@ class LiveAccess:
         if known is not NOT_KNOWN:
             return known
         self._metrics.loaded()
-        return await scopes.load(key.id, lambda: self._stored.scope(key))
+        return await self._load(scopes, key.id, lambda: self._stored.scope(key))
 
     async def of_user(self, tenant_tag: str, user_id: str) -> Entitlement:
         """As `StoredAccess.of_user`."""
@@ -126,7 +140,7 @@ class LiveAccess:
                 found = known
             else:
                 self._metrics.loaded()
-                found = await users.load(user_id, lambda: self._stored.of_user(tenant_tag, user_id))
+                found = await self._load(users, user_id, lambda: self._stored.of_user(tenant_tag, user_id))
         if found is None:
             raise StoreUnavailable("The user was not read.")
         return found
@@ -143,30 +157,105 @@ class LiveAccess:
         known = users.look_up(user_id)
         return None if known is NOT_KNOWN else known
 
+    async def _load(self, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]) -> T | None:
+        loading = view.loading(name, read)
+        ends: list[asyncio.Future[Any]] = [loading] if self._loss is None else [loading, self._loss]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            return loading.result()
+        return await self._read_through(view, name, read)
+
     async def _read_through(
         self, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]
     ) -> T | None:
-        before = self._connections
-        if self._clock() < self._asked_again_at:
-            return self._last_known(view, name)
+        if self._doubtful:
+            known = self._last_known(view, name)
+            asked_before = self._question is not None
+            if not asked_before and self._clock() >= self._asked_again_at:
+                coroutine = self._ask(view, name, read, ANSWER_WITHIN)
+                self._question = self._begin(coroutine)
+                self._question.add_done_callback(self._have_asked)
+            if known is not None:
+                return known
+            question = self._question
+            if question is None or (asked_before and self._unanswered):
+                raise StoreUnavailable(_SILENT)
+            await asyncio.wait([question])
+            if not asked_before:
+                answer: T | None = question.result()
+                return answer
+            if self._doubtful:
+                raise StoreUnavailable(_SILENT)
         try:
-            value = await read()
+            return await self._ask(view, name, read, COMMAND_TIMEOUT)
         except UnreadableRecord:
             raise
         except StoreUnavailable:
-            self._asked_again_at = self._clock() + _PAUSE_AFTER_FAILURE
-            return self._last_known(view, name)
+            known = self._last_known(view, name)
+            if known is None:
+                raise
+            return known
+
+    async def _ask(
+        self, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]], patience: float
+    ) -> T | None:
+        """Read Redis, which has `patience` seconds to answer."""
+        coroutine = self._read(view, name, read, self._clock() + patience)
+        # A connection that takes its time is good for the next reading, so nothing is broken off.
+        reading = self._begin(coroutine)
+        await asyncio.wait([reading], timeout=patience)
+        if not reading.done():
+            self._did_not_answer()
+            raise StoreUnavailable(_SILENT)
+        return reading.result()
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._have_done)
+        return task
+
+    def _have_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # one that nobody looks at would be reported as lost
+
+    def _have_asked(self, _question: asyncio.Task[Any]) -> None:
+        self._question = None
+
+    async def _read(
+        self, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]], until: float
+    ) -> T | None:
+        before = self._connections
+        try:
+            value = await read()
+        except UnreadableRecord:
+            self._doubtful = self._unanswered = False
+            raise
+        except StoreUnavailable:
+            if self._clock() < until:
+                self._did_not_answer()
+            raise
         self._metrics.read_through()
-        # A view that has come alive meanwhile was told of changes that this reading may have missed.
-        if not self.live and before == self._connections:
-            view.put(name, value)
+        # What comes later may be older than what was read meanwhile.
+        if self._clock() < until:
+            self._doubtful = self._unanswered = False
+            # A view that has come alive meanwhile was told of changes that this reading may have missed.
+            if not self.live and before == self._connections:
+                view.put(name, value)
         return value
 
-    def _last_known(self, view: View[str, T], name: str) -> T:
+    def _did_not_answer(self) -> None:
+        self._doubtful = self._unanswered = True
+        self._asked_again_at = self._clock() + _PAUSE_AFTER_FAILURE
+
+    def _last_known(self, view: View[str, T], name: str) -> T | None:
+        """What may count while Redis does not answer."""
         value = view.look_up(name)
-        if value is None or value is NOT_KNOWN or self._clock() - self._heard_at > self._max_staleness:
-            raise StoreUnavailable("Redis does not answer.")
-        self._metrics.last_known()
+        if value is NOT_KNOWN or self._clock() - self._heard_at > self._max_staleness:
+            return None
+        if value is not None:
+            self._metrics.last_known()
         return value
 
     def _new_users(self, tenant_tag: str) -> View[str, Entitlement]:
@@ -181,7 +270,8 @@ class LiveAccess:
         """Trust the views from now on, and nothing that they held before."""
         self._forget_everything()
         self._connections += 1
-        self._asked_again_at = float("-inf")
+        self._doubtful = self._unanswered = False
+        self._loss = asyncio.get_running_loop().create_future()
         self.heard()
         self.live = self._max_staleness > 0
         if self.live:
@@ -197,6 +287,10 @@ class LiveAccess:
         self._metrics.view_is_not_live()
         if self._canary is not None:
             self._canary.disconnected()
+        if self._loss is not None and not self._loss.done():
+            self._loss.set_result(None)
+            self._doubtful, self._unanswered = self._clock() - self._heard_at > _SILENCE, False
+            self._asked_again_at = float("-inf")
         if self._observer is not None:
             self._observer.told(from_now_on=False)
 

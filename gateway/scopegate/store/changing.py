@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from scopegate.store.connection import translated
+from scopegate.store.connection import call, script, translated
 from scopegate.store.records import decode, encode
 
 if TYPE_CHECKING:
@@ -54,14 +54,9 @@ async def change(
 async def delete(
     redis: Redis, name: str, *, index: str, member: str, missing: Callable[[], Exception]
 ) -> None:
-    """Delete the record `name` and its `member` of the `index` in one step.
+    """Delete the record `name` and its `member` of the `index` in one step, also where Redis is full.
 
     `missing` makes the error to raise if there is no record.
     """
-    with translated():
-        async with redis.pipeline(transaction=True) as pipe:
-            pipe.delete(name)
-            pipe.zrem(index, member)
-            deleted, _ = await pipe.execute()
-    if not deleted:
+    if not await call(script(redis, "delete_record"), [name, index], [member]):
         raise missing()

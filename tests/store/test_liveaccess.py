@@ -430,6 +430,25 @@ async def test_a_lost_tracking_connection_comes_back(store: Store, live: LiveAcc
     await settled(lambda: live.scope(key), lambda scope: scope is not None and not scope.record.enabled)
 
 
+async def test_an_error_that_nobody_expects_does_not_end_the_tracking(
+    store: Store, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = LiveAccess(counted, store._redis)  # type: ignore[arg-type]
+    pool = store._redis.connection_pool
+    failed = asyncio.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise LookupError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pool, "make_connection", fail)
+        access.start()
+        await failed.wait()
+    await until(lambda: access.live)
+    await access.stop()
+
+
 async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_read(
     store: Store, counted: Counted, store_url: str
 ) -> None:

@@ -94,6 +94,10 @@ class Tracking:
                 kind = type(error).__name__
                 if self._throttle.due(kind) is not None:
                     log.warning("the tracking connection is lost: %s", kind)
+            except Exception as error:
+                # Whatever it is: whoever gives up here has every request read Redis from now on.
+                if self._throttle.due(type(error).__name__) is not None:
+                    log.exception("the tracking connection failed")
             finally:
                 self._trust = None
             # Many workers lose their connections at the same moment; they do not all come back in it.

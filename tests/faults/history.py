@@ -72,7 +72,7 @@ class Promise:
 
     max_staleness: float
     coherence: float = 0.5
-    notice: float = 2.5
+    notice: float = 2.0
     sign_of_life: float = 1.0
     recovery: float = 10.0
     patience: float = 6.0
@@ -126,6 +126,7 @@ class _Circumstances:
     nobody_can_tell: bool  # but by what is known
     too_old: bool  # is what is known
     known_lately: bool  # so that nobody else is needed
+    in_a_hurry: bool  # known so well that there is nothing to wait for
 
 
 def _circumstances(answer: Answer, history: History, promise: Promise) -> _Circumstances:
@@ -144,18 +145,20 @@ def _circumstances(answer: Answer, history: History, promise: Promise) -> _Circu
     ]
     states = history.states(answer.key, since, answer.answered)
     known = answer.key in history.known
-    served_for = promise.max_staleness - promise.sign_of_life
+    served = [
+        (fault.begun, min(fault.begun + promise.max_staleness - promise.sign_of_life, fault.healing))
+        for fault in cut_off
+        if known and states == {True}
+    ]
     return _Circumstances(
         states=states,
         known=known,
         cut_off=bool(cut_off),
         nobody_can_tell=bool(certain),
         too_old=any(answer.sent > fault.in_force + promise.max_staleness for fault in certain),
-        known_lately=known
-        and states == {True}
-        and any(
-            fault.begun <= answer.sent and answer.answered <= min(fault.begun + served_for, fault.healing)
-            for fault in cut_off
+        known_lately=any(begun <= answer.sent and answer.answered <= end for begun, end in served),
+        in_a_hurry=any(
+            begun <= answer.sent and answer.sent + promise.patience_of_known <= end for begun, end in served
         ),
     )
 
@@ -168,7 +171,7 @@ def _broken(answer: Answer, then: _Circumstances, promise: Promise) -> Iterator[
     else:
         yield "no answer that the gateway should give"
     wait = answer.answered - answer.sent
-    if wait > promise.patience or (wait > promise.patience_of_known and then.known_lately):
+    if wait > promise.patience or (wait > promise.patience_of_known and then.in_a_hurry):
         yield "it took too long"
 
 

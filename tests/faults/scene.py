@@ -223,6 +223,11 @@ class Scene:
         """Note that every worker has answered for these keys; their clients have to be on all of them."""
         self.settle(ALLOWED, *names)
         self.history.known |= frozenset(names)
+        # Whoever has seen that they open cannot have missed that they were created.
+        self.history.commits = [
+            replace(commit, begun=-math.inf, acknowledged=-math.inf) if commit.key in names else commit
+            for commit in self.history.commits
+        ]
 
     # Faults
 

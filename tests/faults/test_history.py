@@ -123,6 +123,10 @@ WRONG = {
         history(replace(unavailable(207.0), code="internal_error"), faults=(CUT_OFF,)),
         "not for the store",
     ),
+    "a known key waits for the end": (
+        history(allowed(202.0, took=4.0), faults=(replace(CUT_OFF, healing=204.0, ended=204.1),)),
+        "too long",
+    ),
     "a known key waits": (history(allowed(202.0, took=1.2), faults=(CUT_OFF,)), "too long"),
     "anybody waits": (history(refused(1.0, "stranger", took=6.5)), "too long"),
     "no answer": (history(Answer("mine", 1.0, 1.1, 0)), "no answer"),

@@ -24,8 +24,12 @@ def tracks(link: Link) -> bool:
     return link.tracking
 
 
-@pytest.mark.parametrize("heals", ["what was lost is sent again", "what was lost is lost"])
-@pytest.mark.parametrize("seen", [1, 2], indirect=True, ids=["one worker", "two workers"])
+@pytest.mark.parametrize(
+    ("seen", "heals"),
+    [(1, "what was lost is sent again"), (2, "what was lost is lost")],
+    indirect=["seen"],
+    ids=["one worker", "two workers"],
+)
 def test_nothing_gets_through_any_more(seen: Scene, figure: Callable[..., None], heals: str) -> None:
     seen.gateway.fill()
     seen.create("kept", "cold", "revoked")
@@ -50,6 +54,29 @@ def test_nothing_gets_through_any_more(seen: Scene, figure: Callable[..., None],
         recovery=longest_outage_after(seen.history, split.noted),
         p99_of_known=waits(seen.history, split.noted, frozenset({"kept"}), 0.99),
         p99_of_strangers=waits(seen.history, split.noted, frozenset({STRANGER}), 0.99),
+    )
+
+
+def test_who_is_known_does_not_wait_while_nothing_gets_through(
+    patient: Scene, figure: Callable[..., None]
+) -> None:
+    patient.create("kept", "too")
+    patient.call("kept", "too", times=4)
+    patient.call(STRANGER)
+    patient.known("kept", "too")
+    with patient.fault(Effect.CUT_OFF) as split:
+        patient.proxy.treat_all(BLACKHOLE)
+        split.in_force()
+        patient.watch(4.0)
+        split.healing()
+        patient.proxy.cut()
+        patient.proxy.heal()
+    patient.settle()
+    patient.judge()
+    figure(
+        recovery=longest_outage_after(patient.history, split.noted),
+        p99_of_known=waits(patient.history, split.noted, patient.history.known, 0.99),
+        longest_of_known=waits(patient.history, split.noted, patient.history.known, 1.0),
     )
 
 
@@ -138,7 +165,7 @@ def test_it_is_cut_all_the_time(seen: Scene, figure: Callable[..., None]) -> Non
     seen.call("kept", "switched", times=4)
     seen.call(STRANGER)
     seen.known("kept", "switched")
-    for cut in range(40):
+    for cut in range(20):
         seen.proxy.cut(tracks)
         if cut % 10 == 5:
             seen.switch("switched", enabled=cut % 20 == 15)
@@ -189,7 +216,7 @@ def test_it_is_too_slow_for_what_it_has_to_tell(seen: Scene, figure: Callable[..
     others.start()
     try:
         with seen.fault(Effect.DEAF) as congestion:
-            seen.proxy.treat(lambda link: Treatment(rate=100_000) if link.tracking else PASS)
+            seen.proxy.treat(lambda link: Treatment(rate=40_000) if link.tracking else PASS)
             congestion.in_force()
             seen.watch(3.0)  # it falls behind ever more
             seen.switch("revoked", enabled=False)

@@ -166,6 +166,12 @@ class Scene:
         with self.redis.client() as client:
             return bool(client.exists(self.name_in_redis(name)))
 
+    def told_workers(self) -> int:
+        """How many connections Redis tells of changes, by prefix."""
+        with self.redis.client() as client:
+            flags = [connection["flags"] for connection in client.client_list()]
+        return len([1 for flag in flags if "t" in flag and "B" in flag])
+
     # Clients
 
     def call(self, *names: str, times: int = 1) -> list[Client]:
@@ -241,11 +247,12 @@ class Scene:
     # The end
 
     def end(self) -> None:
-        """Let the clients finish."""
+        """Let the clients finish; others may come."""
         for client in self.clients:
             client.enough.set()
         for client in self.clients:
             client.join(DEADLINE)
+        self.clients.clear()
 
     def judge(self) -> None:
         """End, and hold what was seen against the promise."""

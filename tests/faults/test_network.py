@@ -160,6 +160,23 @@ def test_it_is_cut(seen: Scene) -> None:
     seen.judge()  # each request reads Redis meanwhile, so nothing but right answers will do
 
 
+def test_what_changes_while_it_is_cut_is_not_missed(seen: Scene) -> None:
+    """Nobody asks for the key meanwhile, so nothing but the new connection says that it is another one."""
+    seen.create("asleep")
+    seen.call("asleep", times=4)
+    seen.known("asleep")
+    seen.end()
+    seen.proxy.refuse()
+    assert seen.proxy.cut(tracks) == 2
+    wait_until(lambda: seen.told_workers() == 0, "nobody is told")
+    seen.switch("asleep", enabled=False)
+    seen.proxy.accept()
+    wait_until(lambda: seen.told_workers() == 2, "both are told of changes again")
+    seen.call("asleep", times=4)
+    seen.settle(401, "asleep")
+    seen.judge()
+
+
 def test_it_is_cut_all_the_time(seen: Scene, figure: Callable[..., None]) -> None:
     seen.create("kept", "switched")
     seen.call("kept", "switched", times=4)

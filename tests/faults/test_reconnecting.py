@@ -19,13 +19,6 @@ WORKERS = 20
 TIMES = 5
 
 
-def tracking(seen: Scene) -> int:
-    """How many connections Redis tells of changes, by prefix."""
-    with seen.redis.client() as client:
-        flags = [connection["flags"] for connection in client.client_list()]
-    return len([1 for flag in flags if "t" in flag and "B" in flag])
-
-
 def test_the_server_cuts_all_connections(seen: Scene) -> None:
     seen.create("kept", "switched")
     seen.call("kept", "switched", times=4)
@@ -36,7 +29,7 @@ def test_the_server_cuts_all_connections(seen: Scene) -> None:
             assert operator.client_kill_filter(_type="normal", skipme=True) >= 2
         seen.switch("switched", enabled=enabled)
         seen.settle(200 if enabled else 401, "switched")
-        wait_until(lambda: tracking(seen) == 2, "both are told of changes again")
+        wait_until(lambda: seen.told_workers() == 2, "both are told of changes again")
     seen.judge()  # Redis could be read all the time, so nothing but right answers will do
 
 
@@ -45,12 +38,12 @@ def test_many_workers_lose_all_connections_at_once(tmp_path: Path, figure: Calla
         seen.create("switched")
         clients = seen.call_every_worker("switched", workers=WORKERS)
         seen.known("switched")
-        wait_until(lambda: tracking(seen) == WORKERS, "all are told of changes")
+        wait_until(lambda: seen.told_workers() == WORKERS, "all are told of changes")
         back = []
         for number in range(TIMES):
             begun = time.monotonic()
             seen.proxy.cut()
-            wait_until(lambda: tracking(seen) == WORKERS, "all are told of changes again")
+            wait_until(lambda: seen.told_workers() == WORKERS, "all are told of changes again")
             back.append(time.monotonic() - begun)
             opens = number % 2 == 1
             seen.switch("switched", enabled=opens)

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import math
+import re
 import secrets
 import time
 from contextlib import contextmanager
@@ -166,11 +167,24 @@ class Scene:
         with self.redis.client() as client:
             return bool(client.exists(self.name_in_redis(name)))
 
-    def told_workers(self) -> int:
-        """How many connections Redis tells of changes, by prefix."""
+    def told(self) -> frozenset[str]:
+        """The connections that Redis tells of changes, by prefix."""
         with self.redis.client() as client:
-            flags = [connection["flags"] for connection in client.client_list()]
-        return len([1 for flag in flags if "t" in flag and "B" in flag])
+            listed = client.client_list()
+        return frozenset(one["id"] for one in listed if "t" in one["flags"] and "B" in one["flags"])
+
+    def wait_until_others_are_told(self, before: frozenset[str]) -> None:
+        """Wait until each worker has another connection in place of one that there was `before`."""
+        wait_until(
+            lambda: len(self.told()) == len(before) and not self.told() & before,
+            "all workers are told of changes again",
+            process=self.gateway.process,
+        )
+        wait_until(lambda: self.live_workers() == len(before), "all workers know it")
+
+    def live_workers(self) -> int:
+        """How many workers say that they are told of changes."""
+        return live_workers(self.gateway)
 
     # Clients
 
@@ -311,11 +325,17 @@ class Stage:
         wait_until(
             lambda: (
                 self.gateway.ask("/readyz").status_code == ALLOWED
-                and len(self.proxy.links(lambda link: link.tracking)) == self.workers
+                and live_workers(self.gateway) == self.workers
             ),
             "all is well again",
             process=self.gateway.process,
         )
+
+
+def live_workers(gateway: Gateway) -> int:
+    found = re.search(r"^scopegate_views_live (\S+)$", gateway.ask("/metrics").text, re.MULTILINE)
+    assert found is not None
+    return int(float(found[1]))
 
 
 @contextmanager
@@ -333,4 +353,5 @@ def stage(directory: Path, *, workers: int, max_staleness: float) -> Iterator[St
             env={"SCOPEGATE_MAX_STALENESS": str(max_staleness), "SCOPEGATE_FAILED_AUTH_LIMIT": "0"},
         ) as gateway,
     ):
+        wait_until(lambda: live_workers(gateway) == workers, "all workers are told of changes")
         yield Stage(redis, proxy, gateway, workers, max_staleness)

@@ -37,7 +37,8 @@ _UNKNOWN_KEYS = 10_000
 _TENANTS = 10_000
 _USERS_OF_A_TENANT = 100_000
 _PAUSE_AFTER_FAILURE = 0.25  # seconds in which Redis is not asked again
-_SILENCE = 0.9 * (HEARTBEAT + ANSWER_WITHIN)  # seconds without a sign of life before a connection is given up
+# Seconds without a sign of life that leave it in doubt whether Redis answers, whatever ended the connection.
+_SILENCE = HEARTBEAT + ANSWER_WITHIN / 2
 
 
 class Observer(Protocol):

@@ -147,7 +147,8 @@ class Tracking:
 
 async def _ping(connection: AbstractConnection, answered: asyncio.Event) -> None:
     """Send a ping some time after the one before was answered, so that an answer says how late it is."""
-    with contextlib.suppress(RedisError, OSError, RuntimeError):
+    # The last is what the client makes of a connection that was closed meanwhile.
+    with contextlib.suppress(RedisError, OSError, RuntimeError, AttributeError):
         while True:
             await asyncio.sleep(HEARTBEAT)
             answered.clear()

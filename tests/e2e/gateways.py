@@ -119,6 +119,7 @@ class Upstream(ThreadingHTTPServer):
 class _Echo(BaseHTTPRequestHandler):
     server: Upstream
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         if self.path == "/slow":

@@ -43,17 +43,20 @@ class Counted:
         self.store = store
         self.reads = 0
         self.cut_off = False
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
 
     async def scope(self, key: KeyText) -> Scope | None:
-        self._count()
+        await self._count()
         return await self.store.access.scope(key)
 
     async def of_user(self, tag: str, user: str) -> tuple[Principal | None, Catalogue]:
-        self._count()
+        await self._count()
         return await self.store.access.of_user(tag, user)
 
-    def _count(self) -> None:
+    async def _count(self) -> None:
         self.reads += 1
+        await self.goes_on.wait()
         if self.cut_off:
             raise StoreUnavailable("cut off")
 
@@ -300,6 +303,89 @@ async def test_a_redis_that_fails_is_not_asked_by_every_request(store: Store, co
     assert counted.reads == 2
 
 
+@pytest.fixture
+async def silent(store: Store, counted: Counted) -> AsyncIterator[tuple[LiveAccess, KeyText, KeyText]]:
+    """Access that has not heard of Redis for a while, a key that it knows, and another one."""
+    clock = Clock()
+    access = LiveAccess(counted, store._redis, clock=clock)  # type: ignore[arg-type]
+    known, other = await new_key(store), await new_key(store)
+    access.connected()
+    await access.scope(known)
+    clock.now += 1.5
+    access.disconnected()
+    counted.reads = 0
+    yield access, known, other
+    await access.stop()
+
+
+async def test_who_is_known_does_not_wait_for_a_redis_that_fell_silent(
+    silent: tuple[LiveAccess, KeyText, KeyText], counted: Counted
+) -> None:
+    access, known, other = silent
+    counted.goes_on.clear()
+    async with asyncio.timeout(0.5):
+        for _ in range(50):
+            assert await access.scope(known) is not None
+            await asyncio.sleep(0)
+    assert counted.reads == 1  # one of them asks for all
+    with pytest.raises(StoreUnavailable):
+        await access.scope(other)
+
+
+async def test_who_is_not_known_waits_for_the_one_who_asks(
+    silent: tuple[LiveAccess, KeyText, KeyText], counted: Counted
+) -> None:
+    access, known, other = silent
+    counted.goes_on.clear()
+    await access.scope(known)
+    asking = [asyncio.create_task(access.scope(other)) for _ in range(10)]
+    await until(lambda: counted.reads == 1)
+    counted.goes_on.set()
+    assert None not in await asyncio.gather(*asking)
+
+
+async def test_a_redis_that_answers_after_all_is_believed(
+    store: Store, silent: tuple[LiveAccess, KeyText, KeyText], counted: Counted
+) -> None:
+    access, known, _other = silent
+    await store.keys.delete(known.id)
+    assert await access.scope(known) is not None  # nobody has asked before
+    await settled(lambda: access.scope(known), lambda scope: scope is None)
+    counted.cut_off = True
+    with pytest.raises(StoreUnavailable):
+        await access.scope(known)
+
+
+async def test_a_loading_that_hangs_ends_with_the_connection(store: Store, counted: Counted) -> None:
+    access = LiveAccess(counted, store._redis)  # type: ignore[arg-type]
+    key = await new_key(store)
+    access.connected()
+    counted.goes_on.clear()
+    asking = asyncio.create_task(access.scope(key))
+    await until(lambda: counted.reads == 1)
+    access.disconnected()
+    await until(lambda: counted.reads == 2)
+    counted.goes_on.set()
+    assert await asking is not None
+
+
+async def test_a_reading_that_comes_too_late_is_not_kept(store: Store, counted: Counted) -> None:
+    clock = Clock()
+    access = LiveAccess(counted, store._redis, clock=clock)  # type: ignore[arg-type]
+    key = await new_key(store)
+    access.connected()
+    access.disconnected()
+    counted.goes_on.clear()
+    asking = asyncio.create_task(access.scope(key))
+    await until(lambda: counted.reads == 1)
+    clock.now += 2.5
+    counted.goes_on.set()
+    assert await asking is not None
+    counted.cut_off = True
+    with pytest.raises(StoreUnavailable):
+        await access.scope(key)
+
+
 async def test_what_was_last_known_is_what_was_last_read(store: Store, counted: Counted) -> None:
     """A key that was seen deleted does not come back when Redis goes."""
     clock = Clock()
@@ -342,6 +428,24 @@ async def test_a_lost_tracking_connection_comes_back(store: Store, live: LiveAcc
     await until(lambda: live._connections > connections and live.live)
     await store.keys.change(key.id, lambda record: replace(record, enabled=False))
     await settled(lambda: live.scope(key), lambda scope: scope is not None and not scope.record.enabled)
+
+
+async def test_an_error_that_nobody_expects_does_not_end_the_tracking(
+    store: Store, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = LiveAccess(counted, store._redis)  # type: ignore[arg-type]
+    failed = asyncio.Event()
+
+    def fail(_topology: object) -> None:
+        failed.set()
+        raise LookupError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store._redis, "connections", fail)
+        access.start()
+        await failed.wait()
+    await until(lambda: access.live)
+    await access.stop()
 
 
 async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_read(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from scopegate.store.records import decode, encode
+from scopegate.store.servers import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from scopegate.store.servers import Servers
 
 T = TypeVar("T")
+
+_DELETE = Script("delete_record", writes=True)
 
 
 async def change(
@@ -59,18 +62,9 @@ async def change(
 async def delete(
     servers: Servers, tag: str, name: str, *, index: str, member: str, missing: Callable[[], Exception]
 ) -> None:
-    """Delete the record `name` and its `member` of the `index` in one step.
+    """Delete the record `name` and its `member` of the `index` in one step, also where Redis is full.
 
     `missing` makes the error to raise if there is no record.
     """
-
-    async def take(redis: Redis) -> list[int]:
-        async with redis.pipeline(transaction=True) as pipe:
-            pipe.delete(name)
-            pipe.zrem(index, member)
-            done: list[int] = await pipe.execute()
-        return done
-
-    deleted, _ = await servers.step(tag, take)
-    if not deleted:
+    if not await servers.step(tag, lambda redis: _DELETE.run(redis, [name, index], [member])):
         raise missing()

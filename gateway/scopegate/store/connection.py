@@ -23,6 +23,9 @@ from redis.exceptions import (
 from redis.exceptions import (
     ConnectionError as LostConnection,
 )
+from redis.exceptions import (
+    TimeoutError as NoAnswer,
+)
 
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.store.location import Address, Credentials, Kind, Location, Server
@@ -43,6 +46,9 @@ ROLE_QUESTION = ("INFO", "replication")
 PROOF = 1.0  # seconds after which a connection's server has to show anew that it is up to date
 _CONNECTIONS_TO_ASK = 2
 _OLDEST_REDIS = 7
+
+# What a write to a connection that has just been closed raises under uvloop is a RuntimeError.
+LOST = (LostConnection, NoAnswer, RuntimeError)
 
 
 class IsOutdated(LostConnection):
@@ -127,7 +133,7 @@ class Connector:
             "protocol": 3,
             "socket_connect_timeout": CONNECT_TIMEOUT,
             "socket_timeout": COMMAND_TIMEOUT,
-            "retry": Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
+            "retry": Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1, supported_errors=LOST),  # type: ignore[arg-type]
             "client_name": "scopegate",
         }
 
@@ -170,7 +176,7 @@ class _CurrentPool(BlockingConnectionPool):
         elif now - self._proved_at.get(connection, 0.0) > PROOF:
             try:
                 await self._require_current(connection)
-            except (RedisError, OSError):
+            except (RedisError, OSError, RuntimeError):
                 # Its address may lead to another server by now.
                 await connection.disconnect(nowait=True)
                 await super().ensure_connection(connection)
@@ -240,7 +246,7 @@ def translated() -> Iterator[None]:
             "No Redis server is in charge: too few Sentinels or nodes answer, or they do not agree.",
             hint="Check that most Sentinels run and know the service, or that the cluster is up.",
         ) from error
-    except (RedisError, OSError, TimeoutError, UnicodeDecodeError) as error:
+    except (RedisError, OSError, RuntimeError, TimeoutError, UnicodeDecodeError) as error:
         raise StoreUnavailable(
             f"Redis does not answer, or not with sense ({type(error).__name__}).",
             hint="Check that it runs, that the URL is right and that the user may read and write sg:*.",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from scopegate.core.errors import StoreUnavailable, UnreadableRecord
 from scopegate.metrics import StoreMetrics
 from scopegate.store import layout
-from scopegate.store.tracking import Tracking
+from scopegate.store.connection import COMMAND_TIMEOUT
+from scopegate.store.tracking import ANSWER_WITHIN, HEARTBEAT, Tracking
 from scopegate.store.view import NOT_KNOWN, View
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from scopegate.core.catalogue import Catalogue
     from scopegate.core.decision import Scope
@@ -28,12 +30,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SILENT = "Redis does not answer."
 MAX_STALENESS = 5.0  # seconds
 _KEYS = 100_000
 _UNKNOWN_KEYS = 10_000
 _TENANTS = 10_000
 _USERS_OF_A_TENANT = 100_000
-_PAUSE_AFTER_FAILURE = 0.25  # seconds in which the server that failed is not asked again
+_PAUSE_AFTER_FAILURE = 0.25  # seconds in which a server that failed is not asked again
+# Seconds without a sign of life that leave it in doubt whether Redis answers, whatever ended the connection.
+_SILENCE = HEARTBEAT + ANSWER_WITHIN / 2
 
 
 class Observer(Protocol):
@@ -55,6 +60,31 @@ class Observer(Protocol):
         """Whether changes are told from now on. What was not told before may be anything."""
 
 
+class _Replies:
+    """How far one server can be counted on to answer."""
+
+    __slots__ = ("asked_again_at", "doubtful", "question", "unanswered")
+
+    def __init__(self, *, doubtful: bool) -> None:
+        self.doubtful = doubtful  # it may not answer: who is known is not made to wait for it
+        self.unanswered = False  # it did not, when it was last asked
+        self.question: asyncio.Task[Any] | None = None  # whether it answers again
+        self.asked_again_at = float("-inf")
+
+    def came(self) -> None:
+        """It has answered."""
+        self.doubtful = self.unanswered = False
+
+    def failed(self, asked_again_at: float) -> None:
+        """It has not answered."""
+        self.doubtful = self.unanswered = True
+        self.asked_again_at = asked_again_at
+
+    def have_asked(self, _question: asyncio.Task[Any]) -> None:
+        """The question is over."""
+        self.question = None
+
+
 class LiveAccess:
     """Answers from local views while Redis tells every change, and reads through while it does not.
 
@@ -62,6 +92,9 @@ class LiveAccess:
     reads Redis. Only if Redis cannot be read either, the last known rights count, for at most
     `max_staleness` seconds from its last sign of life; after that, and for whatever is not known,
     nobody can tell. With 0 seconds each request reads Redis, whatever is told.
+
+    Requests do not queue up before a Redis that does not answer: one of them asks now and then
+    whether it is back, and all others are told at once what is known, or that nobody can tell.
 
     An `observer` hears of every change, and when changes may go unnoticed.
     """
@@ -89,7 +122,10 @@ class LiveAccess:
         self.live = False
         self._connections = 0
         self._heard_at = float("-inf")
-        self._asked_again_at: dict[Server | None, float] = {}
+        self._loss: asyncio.Future[None] | None = None  # of the present connection
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._silent = False  # nothing was heard for a while when that connection was lost
+        self._replies: dict[Server | None, _Replies] = {}
         self._scopes: View[str, Scope] = View(_KEYS, _UNKNOWN_KEYS)
         self._users: dict[str, View[str, Entitlement]] = {}
 
@@ -100,6 +136,8 @@ class LiveAccess:
     async def stop(self) -> None:
         """Stop listening."""
         await self._tracking.stop()
+        for task in self._tasks:
+            task.cancel()
 
     async def scope(self, key: KeyText) -> Scope | None:
         """As `StoredAccess.scope`."""
@@ -110,7 +148,7 @@ class LiveAccess:
         if known is not NOT_KNOWN:
             return known
         self._metrics.loaded()
-        return await scopes.load(key.id, lambda: self._stored.scope(key))
+        return await self._load(key.tenant_tag, scopes, key.id, lambda: self._stored.scope(key))
 
     async def of_user(self, tenant_tag: str, user_id: str) -> Entitlement:
         """As `StoredAccess.of_user`."""
@@ -127,7 +165,9 @@ class LiveAccess:
                 found = known
             else:
                 self._metrics.loaded()
-                found = await users.load(user_id, lambda: self._stored.of_user(tenant_tag, user_id))
+                found = await self._load(
+                    tenant_tag, users, user_id, lambda: self._stored.of_user(tenant_tag, user_id)
+                )
         if found is None:
             raise StoreUnavailable("The user was not read.")
         return found
@@ -144,31 +184,117 @@ class LiveAccess:
         known = users.look_up(user_id)
         return None if known is NOT_KNOWN else known
 
+    async def _load(
+        self, tenant_tag: str, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]
+    ) -> T | None:
+        loading = view.loading(name, read)
+        ends: list[asyncio.Future[Any]] = [loading] if self._loss is None else [loading, self._loss]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            return loading.result()
+        return await self._read_through(tenant_tag, view, name, read)
+
     async def _read_through(
         self, tenant_tag: str, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]
     ) -> T | None:
-        before = self._connections
-        server = self._servers.in_charge_of(tenant_tag)
-        if self._clock() < self._asked_again_at.get(server, 0.0):
-            return self._last_known(view, name)
+        replies = self._replies_for(tenant_tag)
+        if replies.doubtful:
+            known = self._last_known(view, name)
+            asked_before = replies.question is not None
+            if not asked_before and self._clock() >= replies.asked_again_at:
+                replies.question = self._begin(self._ask(replies, view, name, read, ANSWER_WITHIN))
+                replies.question.add_done_callback(replies.have_asked)
+            if known is not None:
+                return known
+            question = replies.question
+            if question is None or (asked_before and replies.unanswered):
+                raise StoreUnavailable(_SILENT)
+            await asyncio.wait([question])
+            if not asked_before:
+                answer: T | None = question.result()
+                return answer
+            if replies.doubtful:
+                raise StoreUnavailable(_SILENT)
         try:
-            value = await read()
+            return await self._ask(replies, view, name, read, COMMAND_TIMEOUT)
         except UnreadableRecord:
             raise
         except StoreUnavailable:
-            self._asked_again_at[server] = self._clock() + _PAUSE_AFTER_FAILURE
-            return self._last_known(view, name)
+            known = self._last_known(view, name)
+            if known is None:
+                raise
+            return known
+
+    def _replies_for(self, tenant_tag: str) -> _Replies:
+        server = self._servers.in_charge_of(tenant_tag)
+        replies = self._replies.get(server)
+        if replies is None:
+            replies = self._replies[server] = _Replies(doubtful=self._silent)
+        return replies
+
+    async def _ask(
+        self,
+        replies: _Replies,
+        view: View[str, T],
+        name: str,
+        read: Callable[[], Awaitable[T | None]],
+        patience: float,
+    ) -> T | None:
+        """Read Redis, which has `patience` seconds to answer."""
+        # A connection that takes its time is good for the next reading, so nothing is broken off.
+        coroutine = self._read(replies, view, name, read, self._clock() + patience)
+        reading = self._begin(coroutine)
+        await asyncio.wait([reading], timeout=patience)
+        if not reading.done():
+            replies.failed(self._clock() + _PAUSE_AFTER_FAILURE)
+            raise StoreUnavailable(_SILENT)
+        return reading.result()
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._have_done)
+        return task
+
+    def _have_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # one that nobody looks at would be reported as lost
+
+    async def _read(
+        self,
+        replies: _Replies,
+        view: View[str, T],
+        name: str,
+        read: Callable[[], Awaitable[T | None]],
+        until: float,
+    ) -> T | None:
+        before = self._connections
+        try:
+            value = await read()
+        except UnreadableRecord:
+            replies.came()
+            raise
+        except StoreUnavailable:
+            if self._clock() < until:
+                replies.failed(self._clock() + _PAUSE_AFTER_FAILURE)
+            raise
         self._metrics.read_through()
-        # A view that has come alive meanwhile was told of changes that this reading may have missed.
-        if not self.live and before == self._connections:
-            view.put(name, value)
+        # What comes later may be older than what was read meanwhile.
+        if self._clock() < until:
+            replies.came()
+            # A view that has come alive meanwhile was told of changes that this reading may have missed.
+            if not self.live and before == self._connections:
+                view.put(name, value)
         return value
 
-    def _last_known(self, view: View[str, T], name: str) -> T:
+    def _last_known(self, view: View[str, T], name: str) -> T | None:
+        """What may count while Redis does not answer."""
         value = view.look_up(name)
-        if value is None or value is NOT_KNOWN or self._clock() - self._heard_at > self._max_staleness:
-            raise StoreUnavailable("Redis does not answer.")
-        self._metrics.last_known()
+        if value is NOT_KNOWN or self._clock() - self._heard_at > self._max_staleness:
+            return None
+        if value is not None:
+            self._metrics.last_known()
         return value
 
     def _new_users(self, tenant_tag: str) -> View[str, Entitlement]:
@@ -183,7 +309,9 @@ class LiveAccess:
         """Trust the views from now on, and nothing that they held before."""
         self._forget_everything()
         self._connections += 1
-        self._asked_again_at.clear()
+        self._silent = False
+        self._replies.clear()
+        self._loss = asyncio.get_running_loop().create_future()
         self.heard()
         self.live = self._max_staleness > 0
         if self.live:
@@ -199,6 +327,10 @@ class LiveAccess:
         self._metrics.view_is_not_live()
         if self._canary is not None:
             self._canary.disconnected()
+        if self._loss is not None and not self._loss.done():
+            self._loss.set_result(None)
+            self._silent = self._clock() - self._heard_at > _SILENCE
+            self._replies.clear()
         if self._observer is not None:
             self._observer.told(from_now_on=False)
 

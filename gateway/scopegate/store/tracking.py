@@ -13,7 +13,9 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis.exceptions import RedisError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError
 
 from scopegate.store.connection import ROLE_QUESTION, IsOutdated
 from scopegate.store.topology import Unserved
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("scopegate.store")
 
-HEARTBEAT = 0.5  # seconds between questions; silence for the connection's own timeout means it is lost
+HEARTBEAT = 0.5  # seconds from an answer to the next question
+ANSWER_WITHIN = 1.0  # seconds; a connection on which an answer takes longer is lost
 LOOK = 1.0  # seconds between looks at who is in charge
 _FIRST_PAUSE = 0.02  # seconds before a first attempt to connect again
 _LONGEST_PAUSE = 0.5
@@ -95,10 +98,14 @@ class Tracking:
             try:
                 async with asyncio.timeout(None) as self._trust:
                     await self._listen()
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, OSError, RuntimeError, TimeoutError) as error:
                 kind = type(error).__name__
                 if self._throttle.due(kind) is not None:
                     log.warning("the tracking connection is lost: %s", kind)
+            except Exception as error:
+                # Whatever it is: whoever gives up here has every request read Redis from now on.
+                if self._throttle.due(type(error).__name__) is not None:
+                    log.exception("the tracking connection failed")
             finally:
                 self._trust = None
             if self._connected:
@@ -138,12 +145,17 @@ class Tracking:
                 await line.close()
 
     async def _ask(self, lines: list[_Line]) -> None:
-        """Let all servers show now and then that they are there and up to date."""
+        """Let all servers show now and then that they are there and up to date.
+
+        Other messages are no sign that nothing is late: on a line that is too slow for them, the answer
+        comes behind all that was told before.
+        """
         while True:
-            for line in lines:
-                await line.ask()
-            for line in lines:
-                await line.answered.wait()
+            async with asyncio.timeout(ANSWER_WITHIN):
+                for line in lines:
+                    await line.ask()
+                for line in lines:
+                    await line.answered.wait()
             self._listener.heard()
             await asyncio.sleep(HEARTBEAT)
 
@@ -177,10 +189,17 @@ class _Line:
     async def open(self) -> None:
         """Connect, and let the server tell every change from now on."""
         connection = self._connection
+        connection.socket_timeout = HEARTBEAT + ANSWER_WITHIN
+        connection.retry = Retry(NoBackoff(), 0)
         await connection.connect()  # type: ignore[no-untyped-call]
         connection._parser.set_invalidation_push_handler(self._invalidated)  # type: ignore[attr-defined] # noqa: SLF001
         await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", *self._prefixes)
         await connection.read_response()
+        # A server that is still loading its data tracks already, but there is nothing to be read. PING
+        # would tell, but a user may not be allowed to.
+        await connection.send_command("INFO", "persistence")
+        if b"loading:1" in (await connection.read_response()).split():
+            raise BusyLoadingError("the server is still loading its data")
 
     async def ask(self) -> None:
         """Let the server say what it is; the answer comes behind all that it told before."""

@@ -47,12 +47,16 @@ class View(Generic[K, V]):
 
     async def load(self, key: K, read: Callable[[], Awaitable[V | None]]) -> V | None:
         """What `read` returns, shared with whoever asks meanwhile; installed unless overtaken."""
+        # One caller that gives up must not take the answer from the others.
+        return await asyncio.shield(self.loading(key, read))
+
+    def loading(self, key: K, read: Callable[[], Awaitable[V | None]]) -> asyncio.Task[V | None]:
+        """As `load`, as the task that all who ask wait for; nobody may cancel it."""
         task = self._loads.get(key)
         if task is None:
             task = self._loads[key] = asyncio.ensure_future(_run(read))
             task.add_done_callback(lambda done: self._loaded(key, done))
-        # One caller that gives up must not take the answer from the others.
-        return await asyncio.shield(task)
+        return task
 
     def put(self, key: K, value: V | None) -> None:
         """Install a value, or an absence; the oldest entry makes room."""

@@ -1,6 +1,8 @@
+#!lua
 -- Creates a key if its tenant has room for it: quota, feature flag and creation are one step.
 -- KEYS: record, index, flags
 -- ARGV: id, record, now (ms), delete_at (ms or ''), limit, required flag (or '')
+-- The first line has a server that is full refuse all of it, and not by which of its commands is the first.
 -- Returns {'created'} | {'limit', used} | {'flag_off'} | {'exists'}
 local present = redis.call('GET', KEYS[1])
 if present == ARGV[2] then

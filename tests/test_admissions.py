@@ -72,13 +72,13 @@ CHANGES: dict[str, Callable[[Admissions], None]] = {
     "its tenant's policies": lambda admissions: admissions.policies_changed(TAG),
     "everything": lambda admissions: admissions.everything_changed(),
     "telling begins anew": lambda admissions: admissions.told(from_now_on=True),
+    "telling ends": lambda admissions: admissions.told(from_now_on=False),
 }
 OTHERS: dict[str, Callable[[Admissions], None]] = {
     "another key": lambda admissions: admissions.key_changed(f"{TAG}two"),
     "another user": lambda admissions: admissions.user_changed(TAG, "kim"),
     "another tenant's user": lambda admissions: admissions.user_changed("111", "maria"),
     "another tenant's policies": lambda admissions: admissions.policies_changed("111"),
-    "telling ends": lambda admissions: admissions.told(from_now_on=False),
 }
 
 

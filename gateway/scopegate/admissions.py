@@ -107,8 +107,8 @@ class Admissions:
             self._remove_from_index(key)
             key.record = record
             self._index(key)
-        if self._untold_since is not None and self._patrol is None:
-            self._patrol = self._loop.call_later(_PATROL, self._go_round)
+        if self._patrol is None:
+            self._go_round_later()
 
     def forget(self, admitted: Admitted) -> None:
         """`admitted` is over."""
@@ -169,12 +169,16 @@ class Admissions:
         self.changes += 1
         self._review(self._key_of)
 
-    def told(self, *, from_now_on: bool) -> None:
-        """Whether changes are told from now on. What was not told before may be anything."""
+    def told(self, *, from_now_on: bool, silent_for: float = 0.0) -> None:
+        """Whether changes are told from now on. What was not told before may be anything.
+
+        `silent_for` is for how many seconds nothing was heard, if they are not.
+        """
         if not from_now_on:
             if self._untold_since is None:
-                self._untold_since = self._loop.time()
-                self._patrol = self._loop.call_later(_PATROL, self._go_round)
+                self._untold_since = self._loop.time() - silent_for
+                self._review(self._key_of)
+                self._go_round_later()
             return
         self._untold_since = None
         if self._patrol is not None:
@@ -188,7 +192,14 @@ class Admissions:
         self._patrol = None
         if self._untold_since is not None and self._key_of:
             self._review(self._key_of)
-            self._patrol = self._loop.call_later(_PATROL, self._go_round)
+            self._go_round_later()
+
+    def _go_round_later(self) -> None:
+        """Review everything soon, or at the moment at which doubt is the end."""
+        if self._untold_since is None:
+            return
+        left = self._untold_since + self._patience - self._loop.time()
+        self._patrol = self._loop.call_later(left if 0 < left < _PATROL else _PATROL, self._go_round)
 
     def _index(self, key: _Key) -> None:
         if key.user is not None:

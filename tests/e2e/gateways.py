@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -104,8 +104,14 @@ def serving(
         yield Gateway(process, port, admin_port, store, url)
 
 
+_PULSE = 0.02  # seconds
+
+
 class Upstream(ThreadingHTTPServer):
-    """Answers every GET with the path and the headers that it got; ``/slow`` not before `go_on`."""
+    """Answers every GET with the path and the headers that it got; ``/slow`` not before `go_on`.
+
+    What ``/stream`` answers has no end but `go_on`.
+    """
 
     daemon_threads = True
 
@@ -125,12 +131,24 @@ class _Echo(BaseHTTPRequestHandler):
         if self.path == "/slow":
             self.server.slow_arrived.set()
             self.server.go_on.wait(30)
+        if self.path == "/stream":
+            self._stream()
+            return
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _stream(self) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with suppress(OSError):
+            while not self.server.go_on.wait(_PULSE):
+                self.wfile.write(b"1\r\n.\r\n")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- as the base class has it
         pass

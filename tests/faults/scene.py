@@ -8,8 +8,9 @@ import json
 import math
 import re
 import secrets
+import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event, Thread
@@ -27,7 +28,6 @@ from scopegate.core.keys import KeyRecord, KeyType
 from scopegate.store import Store, layout
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
     from typing import Any
@@ -90,6 +90,41 @@ class Client(Thread):
         return Answer(self.name_of_key, sent, answered, response.status, code, after)
 
 
+class Stream(Thread):
+    """An answer without end, read until it is cut off; ``ended`` is when, None while it goes on."""
+
+    def __init__(self, port: int, text: str) -> None:
+        super().__init__(daemon=True)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        self._connection.request("GET", "/stream", headers={"X-API-Key": text})
+        self._response = self._connection.getresponse()
+        assert self._response.status == ALLOWED
+        assert self._response.read(1) == b"."
+        self.pieces = 0
+        self.ended: float | None = None
+
+    def run(self) -> None:
+        with suppress(OSError, http.client.HTTPException):
+            while self._response.read(1):
+                self.pieces += 1
+        self.ended = time.monotonic()
+        self._response.close()
+        self._connection.close()
+
+    def close(self) -> None:
+        """Leave it."""
+        if self._connection.sock is not None:
+            with suppress(OSError):  # it has ended just now
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self.join(DEADLINE)
+
+    def is_going_on(self) -> bool:
+        """Wait for more of it; whether it has not ended."""
+        before = self.pieces
+        wait_until(lambda: self.ended is not None or self.pieces > before, "the stream goes on or ends")
+        return self.ended is None
+
+
 @dataclass
 class Scene:
     """All that a test of faults needs; what it does is noted in ``history``."""
@@ -100,6 +135,7 @@ class Scene:
     promise: Promise
     history: History = field(default_factory=History)
     clients: list[Client] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
     texts: dict[str, keys.KeyText] = field(default_factory=dict)
 
     # Keys
@@ -196,6 +232,13 @@ class Scene:
         self.clients += new
         return new
 
+    def stream(self, name: str) -> Stream:
+        """Open a stream with a key."""
+        opened = Stream(self.gateway.port, self._text(name))
+        self.streams.append(opened)
+        opened.start()
+        return opened
+
     def call_every_worker(self, name: str, *, workers: int) -> list[Client]:
         """Have one client call each worker, at its leisure."""
         found: dict[int, Client] = {}
@@ -267,6 +310,8 @@ class Scene:
         for client in self.clients:
             client.join(DEADLINE)
         self.clients.clear()
+        while self.streams:
+            self.streams.pop().close()
 
     def judge(self) -> None:
         """End, and hold what was seen against the promise."""

@@ -56,8 +56,11 @@ class Observer(Protocol):
     def everything_changed(self) -> None:
         """Anything may have changed."""
 
-    def told(self, *, from_now_on: bool) -> None:
-        """Whether changes are told from now on. What was not told before may be anything."""
+    def told(self, *, from_now_on: bool, silent_for: float = 0.0) -> None:
+        """Whether changes are told from now on. What was not told before may be anything.
+
+        `silent_for` is for how many seconds nothing was heard, if they are not.
+        """
 
 
 class _Replies:
@@ -332,7 +335,8 @@ class LiveAccess:
             self._silent = self._clock() - self._heard_at > _SILENCE
             self._replies.clear()
         if self._observer is not None:
-            self._observer.told(from_now_on=False)
+            silent_for = self._clock() - self._heard_at if self._connections else 0.0
+            self._observer.told(from_now_on=False, silent_for=silent_for)
 
     def heard(self) -> None:
         """Note the sign of life."""

@@ -97,7 +97,7 @@ def test_a_change_reaches_every_worker() -> None:
         figures.append(statistics.median((one.answered - one.sent) * 1_000 for one in run.asked))
         lines.append((str(workers), f"{run.rate:,.0f}", *(f"{figure:.2f}" for figure in figures)))
     head = ("workers", "requests/s", *_HEAD, "a request, p50 ms")
-    Part(6, "propagation", "From a change to the last allowed request", rows, table(head, lines)).publish()
+    Part(7, "propagation", "From a change to the last allowed request", rows, table(head, lines)).publish()
 
 
 class _Run(NamedTuple):

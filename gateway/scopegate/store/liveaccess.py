@@ -125,7 +125,8 @@ class LiveAccess:
         self.live = False
         self._connections = 0
         self._heard_at = float("-inf")
-        self._loss: asyncio.Future[None] | None = None  # of the present connection
+        self._told = False  # of every change
+        self._loss: asyncio.Future[None] | None = None  # of the present connection, for who waits
         self._tasks: set[asyncio.Task[Any]] = set()
         self._silent = False  # nothing was heard for a while when that connection was lost
         self._replies: dict[Server | None, _Replies] = {}
@@ -191,7 +192,9 @@ class LiveAccess:
         self, tenant_tag: str, view: View[str, T], name: str, read: Callable[[], Awaitable[T | None]]
     ) -> T | None:
         loading = view.loading(name, read)
-        ends: list[asyncio.Future[Any]] = [loading] if self._loss is None else [loading, self._loss]
+        if self._loss is None:
+            self._loss = asyncio.get_running_loop().create_future()
+        ends: list[asyncio.Future[Any]] = [loading, self._loss]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             return loading.result()
@@ -314,7 +317,7 @@ class LiveAccess:
         self._connections += 1
         self._silent = False
         self._replies.clear()
-        self._loss = asyncio.get_running_loop().create_future()
+        self._told = True
         self.heard()
         self.live = self._max_staleness > 0
         if self.live:
@@ -330,8 +333,11 @@ class LiveAccess:
         self._metrics.view_is_not_live()
         if self._canary is not None:
             self._canary.disconnected()
-        if self._loss is not None and not self._loss.done():
-            self._loss.set_result(None)
+        if self._told:
+            self._told = False
+            loss, self._loss = self._loss, None
+            if loss is not None:
+                loss.set_result(None)
             self._silent = self._clock() - self._heard_at > _SILENCE
             self._replies.clear()
         if self._observer is not None:

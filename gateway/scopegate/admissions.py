@@ -269,9 +269,11 @@ class Admissions:
             self._due[admitted] = None
 
     def _is_out_of_patience(self, admitted: Admitted) -> bool:
-        now = self._loop.time()
-        since = min(self._doubtful_since.get(admitted, now), self._untold_since or now)
-        return now - since >= self._patience
+        """Whether doubt is the end now. It is asked twice, so that what ends by itself in between may."""
+        since = self._doubtful_since.get(admitted)
+        if since is None:
+            return False
+        return self._loop.time() - min(since, self._untold_since or since) >= self._patience
 
     def _retry(self, admitted: Admitted) -> None:
         if admitted in self._key_of:

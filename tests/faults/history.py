@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REFUSALS = frozenset({401, 403})
 UNAVAILABLE = 503
 ALLOWED = 200
+BROKEN_OFF = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Answer:
     key: str
     sent: float
     answered: float
-    status: int  # 0: the connection ended without an answer
+    status: int  # `BROKEN_OFF`: the connection ended without a whole answer
     code: str = ""
     retry_after: bool = False
 
@@ -168,6 +169,8 @@ def _broken(answer: Answer, then: _Circumstances, promise: Promise) -> Iterator[
         yield from _wrongly_unavailable(answer, then)
     elif answer.status == ALLOWED or answer.status in REFUSALS:
         yield from _wrongly_decided(then, allowed=answer.status == ALLOWED)
+    elif answer.status == BROKEN_OFF:
+        yield from _wrongly_broken_off(then)
     else:
         yield "no answer that the gateway should give"
     wait = answer.answered - answer.sent
@@ -191,6 +194,13 @@ def _wrongly_decided(then: _Circumstances, *, allowed: bool) -> Iterator[str]:
         yield "decided, though nothing was known of the key and Redis could not be read"
     if then.too_old:
         yield "decided, though what is known is too old"
+
+
+def _wrongly_broken_off(then: _Circumstances) -> Iterator[str]:
+    """An answer that has begun is cut off when the right to it goes, or is known no longer."""
+    went = then.states == {True, False}
+    if not went and (not then.cut_off or then.known_lately):
+        yield "broken off, though it opens the request"
 
 
 # Figures of what happened, for people

@@ -38,6 +38,10 @@ def unavailable(sent: float, key: str = "mine", took: float = 0.01) -> Answer:
     return Answer(key, sent, sent + took, 503, "store_unavailable", retry_after=True)
 
 
+def broken_off(sent: float, key: str = "mine", took: float = 0.01) -> Answer:
+    return Answer(key, sent, sent + took, 0, "ConnectionResetError")
+
+
 def history(
     *answers: Answer, commits: tuple[Commit, ...] = (OPENS,), faults: tuple[Fault, ...] = ()
 ) -> History:
@@ -49,6 +53,8 @@ RIGHT = {
     "a revocation": history(allowed(99.0), refused(100.2), commits=(OPENS, REVOKED)),
     "just before it counts": history(allowed(100.5), commits=(OPENS, REVOKED)),
     "while it is made": history(allowed(100.05), refused(100.05), commits=(OPENS, REVOKED)),
+    "in the middle of an answer": history(broken_off(100.05), commits=(OPENS, REVOKED)),
+    "in the middle of an answer, when the bound is reached": history(broken_off(205.2), faults=(CUT_OFF,)),
     "it opens again": history(
         refused(150.0), allowed(160.2), commits=(OPENS, REVOKED, Commit("mine", 160.0, 160.1, opens=True))
     ),
@@ -129,7 +135,12 @@ WRONG = {
     ),
     "a known key waits": (history(allowed(202.0, took=1.2), faults=(CUT_OFF,)), "too long"),
     "anybody waits": (history(refused(1.0, "stranger", took=6.5)), "too long"),
-    "no answer": (history(Answer("mine", 1.0, 1.1, 0)), "no answer"),
+    "no answer": (history(broken_off(1.0)), "broken off"),
+    "no answer long after the revocation": (
+        history(broken_off(101.0), commits=(OPENS, REVOKED)),
+        "broken off",
+    ),
+    "cut off, and the known are not answered": (history(broken_off(203.0), faults=(CUT_OFF,)), "broken off"),
     "an error of ours": (history(Answer("mine", 207.0, 207.1, 500), faults=(CUT_OFF,)), "no answer"),
 }
 

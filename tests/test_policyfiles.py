@@ -11,12 +11,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scopegate import policyfiles
+from scopegate import yamlfiles
 from scopegate.core.catalogue import Endpoint
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
 from scopegate.core.reasons import Reason
-from scopegate.policyfiles import MAX_FILE_SIZE, PolicyFileError, dump, load
+from scopegate.policyfiles import PolicyFileError, dump, load
+from scopegate.yamlfiles import MAX_FILE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -440,7 +441,7 @@ def test_symbolic_links_are_followed_as_mounted_files_are_links(write: Write, tm
 
 
 def test_the_pure_python_reader_of_yaml_will_do(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policyfiles, "_LOADER", yaml.SafeLoader)
+    monkeypatch.setattr(yamlfiles, "_LOADER", yaml.SafeLoader)
     directory = write(entry("{methods: [GET], url: /a, privileges: [x]}"))
     assert len(load(directory).policies.endpoints) == 1
     (directory / "roles.yaml").write_text("roles: &x {}\n")

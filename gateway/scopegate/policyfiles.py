@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -20,50 +19,17 @@ from scopegate.core.policies import (
 )
 from scopegate.core.principal import User
 from scopegate.core.wildcard import UrlPattern
+from scopegate.yamlfiles import Problem, Value, YamlFile, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
 CATALOGUE_FILE = "catalogue.yaml"
 ROLES_FILE = "roles.yaml"
 EXPECTATIONS_FILE = "expectations.yaml"
-MAX_FILE_SIZE = 4 << 20
-MAX_DEPTH = 16
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SHOWN = 40
-_NAMES_SHOWN = 12
 _UNLISTED = {"deny": False, "allow": True}
-_TAG = "tag:yaml.org,2002:"
-_FOUND = {
-    f"{_TAG}map": "a mapping",
-    f"{_TAG}seq": "a list",
-    f"{_TAG}str": "text",
-    f"{_TAG}int": "a number",
-    f"{_TAG}float": "a number",
-    f"{_TAG}bool": "true or false",
-    f"{_TAG}null": "nothing",
-    f"{_TAG}timestamp": "a date",
-}
-
-_TRUE = {"true", "yes", "on"}
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong at one place. ``line`` counts from 1; ``path`` is empty for a whole file."""
-
-    file: str
-    line: int | None
-    path: str
-    what: str
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.path}: {self.what}" if self.path else f"{place}: {self.what}"
 
 
 class PolicyFileError(ScopegateError):
@@ -103,7 +69,8 @@ def load(directory: Path) -> LoadedPolicies:
     """
     if not directory.is_dir():
         raise PolicyFileError([Problem(str(directory), None, "", "there is no such directory")])
-    files = [_File(directory / name) for name in (CATALOGUE_FILE, ROLES_FILE, EXPECTATIONS_FILE)]
+    names = (CATALOGUE_FILE, ROLES_FILE, EXPECTATIONS_FILE)
+    files = [YamlFile(directory / name, expected=names) for name in names]
     catalogue, roles, expectations = files
     endpoints, unlisted_allowed = _read_catalogue(catalogue)
     defined = _read_roles(roles)
@@ -146,7 +113,7 @@ class _Defined:
     groups: dict[str, frozenset[str]]
 
 
-def _read_catalogue(file: _File) -> tuple[tuple[Endpoint, ...], bool]:
+def _read_catalogue(file: YamlFile) -> tuple[tuple[Endpoint, ...], bool]:
     root = file.root()
     if root is None:
         return (), False
@@ -170,7 +137,7 @@ def _read_catalogue(file: _File) -> tuple[tuple[Endpoint, ...], bool]:
     return listed, bool(fields["unlisted_endpoints"].choice(_UNLISTED))
 
 
-def _read_endpoint(entry: _Value) -> Endpoint | None:
+def _read_endpoint(entry: Value) -> Endpoint | None:
     problems = len(entry.file.problems)
     fields = entry.fields("methods", "url", "privileges")
     methods = fields["methods"].texts("a list of methods", _method)
@@ -181,25 +148,25 @@ def _read_endpoint(entry: _Value) -> Endpoint | None:
     return fields["methods"].accept(lambda: Endpoint(methods, url, privileges))
 
 
-def _read_roles(file: _File) -> _Defined:
+def _read_roles(file: YamlFile) -> _Defined:
     root = file.root()
     if root is None:
         return _Defined({}, {})
     fields = root.fields("roles", optional=("groups",))
     roles = {
         role.name: role.fields("privileges")["privileges"].texts("a list of privileges", _name)
-        for role in fields["roles"].named("a mapping of roles")
+        for role in fields["roles"].named("a mapping of roles", _name)
     }
     known = roles if fields["roles"].present else None
     groups = {
         group.name: group.fields("roles")["roles"].texts("a list of roles", _reference("role", known))
-        for group in fields["groups"].named("a mapping of groups")
+        for group in fields["groups"].named("a mapping of groups", _name)
     }
     return _Defined(roles, groups)
 
 
 def _read_expectations(
-    file: _File, defined: _Defined | None
+    file: YamlFile, defined: _Defined | None
 ) -> tuple[dict[str, User], tuple[Expectation, ...]]:
     root = file.root(optional=True)
     if root is None:
@@ -207,14 +174,14 @@ def _read_expectations(
     fields = root.fields("principals", "expectations")
     users = {
         principal.name: _read_principal(principal, defined)
-        for principal in fields["principals"].named("a mapping of principals")
+        for principal in fields["principals"].named("a mapping of principals", _name)
     }
     known = users if fields["principals"].present else None
     read = [_read_expectation(item, known) for item in fields["expectations"].items("a list of expectations")]
     return users, tuple(expectation for expectation in read if expectation is not None)
 
 
-def _read_principal(principal: _Value, defined: _Defined | None) -> User:
+def _read_principal(principal: Value, defined: _Defined | None) -> User:
     fields = principal.fields(optional=("roles", "groups", "active"))
     role = _reference("role", None if defined is None else defined.roles)
     group = _reference("group", None if defined is None else defined.groups)
@@ -227,7 +194,7 @@ def _read_principal(principal: _Value, defined: _Defined | None) -> User:
     )
 
 
-def _read_expectation(item: _Value, users: Collection[str] | None) -> Expectation | None:
+def _read_expectation(item: Value, users: Collection[str] | None) -> Expectation | None:
     source = f"{item.file.name}:{item.line}"
     principal = _reference("principal", users)
 
@@ -254,278 +221,7 @@ def _reference(kind: str, defined: Collection[str] | None) -> Callable[[str], st
     def read(text: str) -> str:
         name = _name(text)
         if defined is not None and name not in defined:
-            raise InvalidInput(kind, f"The {kind} {name!r} is not defined.", hint=_suggestion(name, defined))
+            raise InvalidInput(kind, f"The {kind} {name!r} is not defined.", hint=suggestion(name, defined))
         return name
 
     return read
-
-
-class _File:
-    """One file, with the problems that were found in it."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self.problems: list[Problem] = []
-        self._path = path
-
-    def report(self, line: int | None, what: str, path: str = "") -> None:
-        self.problems.append(Problem(self.name, line, path, what))
-
-    def sorted_problems(self) -> list[Problem]:
-        return sorted(self.problems, key=lambda problem: problem.line or 0)
-
-    def root(self, *, optional: bool = False) -> _Value | None:
-        """The whole document, or None where there is none that can be walked (reported)."""
-        text = self._text(optional=optional)
-        if text is None:
-            return None
-        try:
-            if self._has_odd_structure(text):
-                return None
-            node = yaml.compose(text, Loader=_LOADER)
-        except yaml.YAMLError as error:
-            self.report(*_syntax_problem(error, text))
-            return None
-        if node is None:
-            self.report(1, "the file is empty")
-            return None
-        return _Value(self, node, "", 1)
-
-    def _text(self, *, optional: bool) -> str | None:
-        try:
-            if not self._path.exists():
-                self._report_missing(optional=optional)
-                return None
-            if not self._path.is_file():
-                self.report(None, "this is not a file")
-                return None
-            with self._path.open("rb") as stream:
-                content = stream.read(MAX_FILE_SIZE + 1)
-        except OSError as error:
-            self.report(None, f"the file cannot be read: {error.strerror}")
-            return None
-        if len(content) > MAX_FILE_SIZE:
-            self.report(None, f"the file is larger than {MAX_FILE_SIZE >> 20} MiB")
-            return None
-        return self._decoded(content)
-
-    def _decoded(self, content: bytes) -> str | None:
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            self.report(line, f"the byte 0x{content[error.start]:02X} is not UTF-8; save the file as UTF-8")
-            return None
-        # YAML's own readers say this too, but count bytes in C and characters in Python.
-        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        if odd is not None:
-            line = text.count("\n", 0, odd.start()) + 1
-            self.report(line, f"the character U+{ord(odd[0]):04X} cannot stand in a YAML file")
-            return None
-        return text
-
-    def _report_missing(self, *, optional: bool) -> None:
-        siblings = {path.name for path in self._path.parent.glob("*.y*ml")}
-        others = siblings - {CATALOGUE_FILE, ROLES_FILE, EXPECTATIONS_FILE}
-        similar = difflib.get_close_matches(self._path.name, sorted(others), n=1, cutoff=0.85)
-        if similar:
-            self.report(None, f"the file is missing; rename {similar[0]} if it is meant")
-        elif not optional:
-            self.report(None, "the file is missing")
-
-    def _has_odd_structure(self, text: str) -> bool:
-        """Whether there is something here that the walk would have to bear with (reported).
-
-        Events come without recursion and without following aliases, so neither a tower of brackets
-        nor a "billion laughs" costs anything.
-        """
-        depth = 0
-        for event in yaml.parse(text, Loader=_LOADER):
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            if getattr(event, "anchor", None) is not None:
-                self.report(
-                    line,
-                    "anchors and aliases are not allowed; repeat the value, or quote a text that starts with"
-                    " & or *",
-                )
-                return True
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                self.report(line, f"nested deeper than {MAX_DEPTH} levels")
-                return True
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """A YAML node and where it stands; ``node`` is None for a key that is not there.
-
-    Each reader returns the value if the node has the wanted type. If not, it reports the problem
-    and returns something empty, so that the walk goes on and finds the next problem.
-    """
-
-    file: _File
-    node: yaml.Node | None
-    path: str
-    line: int
-    name: str = ""
-
-    @property
-    def present(self) -> bool:
-        return self.node is not None
-
-    def report(self, what: str) -> None:
-        self.file.report(self.line, what, self.path)
-
-    def fields(self, *required: str, optional: tuple[str, ...] = ()) -> dict[str, _Value]:
-        """The entries of a mapping whose keys are fixed, each of them; what is not there is absent."""
-        known = (*required, *optional)
-        entries = self._entries(f"a mapping with {', '.join(known)}")
-        if entries is None:
-            return {name: self._absent() for name in known}
-        missing = [name for name in required if name not in entries]
-        for name, value in entries.items():
-            if name not in known:
-                similar = _similar(name, known)
-                # What is only misspelt is not missing as well.
-                missing = [key for key in missing if key != similar]
-                self.file.report(
-                    value.line, f"unknown key {_shown(name)}. {_suggestion(name, known)}", self.path
-                )
-        for name in missing:
-            self.report(f"{name!r} is missing")
-        return {name: entries.get(name, self._absent()) for name in known}
-
-    def named(self, expected: str) -> Iterator[_Value]:
-        """The entries of a mapping whose keys are names that the file defines."""
-        for name, value in (self._entries(expected) or {}).items():
-            try:
-                _name(name)
-            except InvalidInput as invalid:
-                self.file.report(value.line, _sentences(invalid), self.path)
-            else:
-                yield value
-
-    def items(self, expected: str) -> list[_Value]:
-        if not isinstance(self.node, yaml.SequenceNode) or self.node.tag != f"{_TAG}seq":
-            self._report_type(expected)
-            return []
-        return [
-            _Value(self.file, node, f"{self.path}[{index}]", node.start_mark.line + 1)
-            for index, node in enumerate(self.node.value)
-        ]
-
-    def text(self, expected: str, build: Callable[[str], T]) -> T | None:
-        """What `build` makes of a text."""
-        if not isinstance(self.node, yaml.ScalarNode) or self.node.tag != f"{_TAG}str":
-            self._report_type(expected, hint=_quoting(self.node))
-            return None
-        text: str = self.node.value
-        return self.accept(lambda: build(text))
-
-    def texts(self, expected: str, build: Callable[[str], str]) -> frozenset[str]:
-        """What `build` makes of each text in a list; one that comes twice is reported."""
-        texts: set[str] = set()
-        for item in self.items(expected):
-            text = item.text("text", build)
-            if text in texts:
-                item.report(f"{text!r} is listed twice")
-            elif text is not None:
-                texts.add(text)
-        return frozenset(texts)
-
-    def flag(self, *, default: bool) -> bool:
-        if isinstance(self.node, yaml.ScalarNode) and self.node.tag == f"{_TAG}bool":
-            return self.node.value.lower() in _TRUE
-        self._report_type("true or false")
-        return default
-
-    def choice(self, values: Mapping[str, T]) -> T | None:
-        expected = " or ".join(values)
-        text = self.text(expected, str)
-        if text is not None and text not in values:
-            self.report(f"expected {expected}, found {_shown(text)}")
-        return None if text is None else values.get(text)
-
-    def accept(self, build: Callable[[], T]) -> T | None:
-        """What `build` makes, or None where the core refuses it (reported)."""
-        try:
-            return build()
-        except InvalidInput as invalid:
-            self.report(_sentences(invalid))
-            return None
-
-    def _entries(self, expected: str) -> dict[str, _Value] | None:
-        if not isinstance(self.node, yaml.MappingNode) or self.node.tag != f"{_TAG}map":
-            self._report_type(expected)
-            return None
-        entries: dict[str, _Value] = {}
-        for key, node in self.node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_TAG}str":
-                self.file.report(
-                    line, f"expected a name as key, found {_found(key)}{_quoting(key)}", self.path
-                )
-            elif key.value in entries:
-                first = entries[key.value].line
-                self.file.report(
-                    line, f"the key {_shown(key.value)} stands already in line {first}", self.path
-                )
-            else:
-                path = f"{self.path}.{key.value}" if self.path else key.value
-                entries[key.value] = _Value(self.file, node, path, line, key.value)
-        return entries
-
-    def _absent(self) -> _Value:
-        return _Value(self.file, None, self.path, self.line)
-
-    def _report_type(self, expected: str, *, hint: str = "") -> None:
-        if self.node is not None:
-            self.report(f"expected {expected}, found {_found(self.node)}{hint}")
-
-
-def _found(node: yaml.Node) -> str:
-    return _FOUND.get(node.tag) or f"a value with the tag {_shown(node.tag.replace(_TAG, '!!'))}"
-
-
-def _quoting(node: yaml.Node | None) -> str:
-    # YAML reads 007, on, 2027-01-31 and the like as something other than text.
-    if not isinstance(node, yaml.ScalarNode) or node.tag not in _FOUND or not node.value:
-        return ""
-    return f"; to mean the text, write {node.value!r} in quotes"
-
-
-def _sentences(invalid: InvalidInput) -> str:
-    return f"{invalid.message} {invalid.hint}" if invalid.hint else invalid.message
-
-
-def _similar(name: str, known: Collection[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
-
-
-def _suggestion(name: str, known: Collection[str]) -> str:
-    similar = _similar(name, known)
-    if similar is not None:
-        return f"Did you mean {similar!r}?"
-    return f"Known: {', '.join(sorted(known)[:_NAMES_SHOWN]) or 'none'}."
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
-
-
-def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return 1, "this is not YAML"
-    lines = text.splitlines() or [""]
-    # An error at the end of the file is marked behind its last line.
-    line = min(mark.line + 1, len(lines))
-    if isinstance(error, yaml.composer.ComposerError):
-        return line, "a second document starts here; a file holds one"
-    if lines[line - 1].lstrip(" ").startswith("\t"):
-        return line, "this is not YAML: a tab in the indentation; indent with spaces"
-    if getattr(error, "context", None) == "while scanning an alias":
-        return line, "this is not YAML: * begins an alias; write '*' in quotes"
-    return line, f"this is not YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from scopegate.core import keys
+from scopegate.core.audit import parse
 from scopegate.core.catalogue import Catalogue
 from scopegate.core.changes import Change, plan
 from scopegate.core.decision import Decision, Scope, decide
@@ -19,12 +21,14 @@ from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize
 from scopegate.core.tenants import SCOPED_API
 from scopegate.enforcer import utc_now
+from scopegate.store.audit import readable_entry
 from scopegate.store.keys import no_such_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
     from datetime import datetime
 
+    from scopegate.core.audit import JsonObject, Selection, Verification
     from scopegate.core.policies import Policies
     from scopegate.core.principal import Principal, User
     from scopegate.store import Store
@@ -321,10 +325,7 @@ class Commands:
             InvalidInput: its catalogue cannot be compiled.
         """
         desired.catalogue()
-        changes = await self.plan_policies(desired)
-        if changes:
-            await self._store.policies.put(desired)
-        return changes
+        return await self._store.policies.put(desired)
 
     async def scoped_api(self) -> bool:
         """Whether custom keys can be created (D4)."""
@@ -333,6 +334,33 @@ class Commands:
     async def set_scoped_api(self, *, on: bool) -> None:
         """Turn the creation of custom keys on or off; keys that exist keep working."""
         await self._store.policies.set_flag(SCOPED_API, on=on)
+
+    # The audit log
+
+    async def list_audit(self, selection: Selection, limit: int) -> list[JsonObject]:
+        """The newest entries that are asked for, `limit` at most, newest first.
+
+        Raises:
+            UnreadableRecord: an entry means nothing.
+        """
+        found: list[JsonObject] = []
+        async with aclosing(self._store.audit.backwards()) as lines:
+            async for line in lines:
+                with readable_entry():
+                    said = parse(line)
+                    if selection.admits(said):
+                        found.append(said)
+                if len(found) == limit:
+                    break
+        return found
+
+    async def verify_audit(self) -> Verification:
+        """Whether the log is whole: nothing changed, removed, added or moved."""
+        return await self._store.audit.verify()
+
+    def export_audit(self) -> AsyncGenerator[bytes, None]:
+        """The lines of all entries that are kept, oldest first."""
+        return self._store.audit.forwards()
 
 
 def _request(method: str, url: str) -> CanonicalRequest:

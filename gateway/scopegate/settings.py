@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from scopegate.core.attempts import DEFAULT_LIMIT, HIGHEST_LIMIT
+from scopegate.core.audit import DEFAULT_RETENTION
 from scopegate.core.errors import ConfigurationError, ScopegateError
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
@@ -293,6 +294,12 @@ class Settings(BaseSettings):
         gt=0,
         le=60,
         description="Seconds within which workers have to know a change, else this instance is not ready.",
+    )
+    audit_retention: int = Field(
+        DEFAULT_RETENTION,
+        ge=1_000,
+        le=10_000_000,
+        description="Entries that the audit log keeps; the oldest go first.",
     )
     key_prefix: str = Field(DEFAULT_PREFIX, description="What the text of keys begins with.")
     key_header: Annotated[str, AfterValidator(_require_header_name)] = Field(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scopegate.cli.audit import audit_group
 from scopegate.cli.demo import demo
 from scopegate.cli.explain import explain
 from scopegate.cli.flag import flag_group
@@ -54,7 +55,19 @@ def cli() -> None:
     """An API-key gateway: a key opens only its URLs and methods, while it is valid, for its user."""
 
 
-for command in (serve, demo, key_group, explain, apply, diff, test, user_group, flag_group, store_group):
+for command in (
+    serve,
+    demo,
+    key_group,
+    explain,
+    apply,
+    diff,
+    test,
+    user_group,
+    flag_group,
+    audit_group,
+    store_group,
+):
     cli.add_command(command)
 
 

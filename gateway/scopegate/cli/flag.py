@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scopegate.cli.invocation import Invocation, on_instance
+from scopegate.cli.invocation import Invocation, changes_instance
 from scopegate.cli.output import print_fields, print_json
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def flag_group() -> None:
 
 @flag_group.command("scoped-api")
 @click.argument("state", type=click.Choice(["on", "off"]), required=False)
-@on_instance
+@changes_instance
 def scoped_api(invocation: Invocation, state: str | None) -> None:
     """Whether custom keys can be created; keys that exist keep working. Without STATE, tell it."""
 

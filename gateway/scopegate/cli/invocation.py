@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from scopegate import settings as configuration
+from scopegate.cli.author import operator
 from scopegate.commands import Commands
+from scopegate.core.audit import LONGEST_REASON, SYSTEM, Author
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore, is_running, socket_url
 
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 _TABLE = "table"
 _JSON = "json"
+_JSON_LINES = "jsonl"
+_ORIGIN = "cli"
 
 
 @dataclass
@@ -34,27 +38,53 @@ class Invocation:
     output: str = _TABLE
     redis_url: str | None = None
     data_dir: Path | None = None
+    reason: str | None = None
 
     @property
     def wants_json(self) -> bool:
         """Whether a program reads the answers."""
-        return self.output == _JSON
+        return self.output != _TABLE
+
+    @property
+    def wants_lines(self) -> bool:
+        """Whether each answer is to be a line of its own."""
+        return self.output == _JSON_LINES
+
+    @property
+    def author(self) -> Author:
+        """Who makes the changes of this run."""
+        return Author(operator(), _ORIGIN, self.reason)
 
     def run(self, action: Callable[[Commands], Awaitable[T]]) -> T:
         """Run one operation on the instance that the options, or the settings, name."""
         settings = configuration.load(redis_url=self.redis_url, data_dir=self.data_dir)
         with _place_of_store(settings) as where:
-            return asyncio.run(operate(action, where, settings))
+            return asyncio.run(operate(action, where, settings, self.author))
 
 
-async def operate(action: Callable[[Commands], Awaitable[T]], where: Location | str, settings: Settings) -> T:
+async def operate(
+    action: Callable[[Commands], Awaitable[T]],
+    where: Location | str,
+    settings: Settings,
+    author: Author = SYSTEM,
+) -> T:
     """Run one operation on the store at a location or URL."""
-    store = Store.at(where)
+    store = Store.at(where, author=author, audit_retention=settings.audit_retention)
     try:
         commands = Commands(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
         return await action(commands)
     finally:
         await store.aclose()
+
+
+def changes_instance(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `on_instance`, for a command that changes something; the reason goes to the audit log."""
+    return on_instance(_reason(command))
+
+
+def lists_instance(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `on_instance`, for a command whose answers can be lines of JSON as well."""
+    return click.pass_obj(_output_or_lines(_data_dir(_redis_url(command))))
 
 
 def on_instance(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,18 +105,36 @@ def _remember(context: click.Context, parameter: click.Parameter, value: object)
         setattr(context.obj, parameter.name, value)
 
 
-_output = click.option(
-    "-o",
-    "--output",
-    type=click.Choice((_TABLE, _JSON)),
-    default=_TABLE,
-    show_default=True,
-    envvar="SCOPEGATE_FORMAT",
-    show_envvar=True,
-    is_eager=True,
+def _reasonable(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None and (len(value) > LONGEST_REASON or not value.isprintable()):
+        raise click.BadParameter(f"one line of at most {LONGEST_REASON} characters, please.")
+    _remember(context, parameter, value)
+
+
+def _output_in(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(forms),
+        default=_TABLE,
+        show_default=True,
+        envvar="SCOPEGATE_FORMAT",
+        show_envvar=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_remember,
+        help="The form of the answer.",
+    )
+
+
+_output = _output_in(_TABLE, _JSON)
+_output_or_lines = _output_in(_TABLE, _JSON, _JSON_LINES)
+_reason = click.option(
+    "--reason",
+    metavar="TEXT",
     expose_value=False,
-    callback=_remember,
-    help="The form of the answer.",
+    callback=_reasonable,
+    help="Why; it is kept in the audit log.",
 )
 _data_dir = click.option(
     "--data-dir",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from scopegate.cli.invocation import Invocation, on_instance
+from scopegate.cli.invocation import Invocation, changes_instance, on_instance
+from scopegate.cli.moments import parse_moment, parse_period
 from scopegate.cli.output import (
     confirm,
     note,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from scopegate.commands import Commands, IssuedKey
 
-_PERIOD = re.compile(r"([1-9][0-9]{0,5})([hd])")
 _ALL_USERS = "all"
 _NEVER = "never"
 
@@ -58,7 +57,7 @@ def key_group() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the secret to a new file that only you can read, and do not print it.",
 )
-@on_instance
+@changes_instance
 def create(
     invocation: Invocation,
     key_type: str,
@@ -148,7 +147,7 @@ def show(invocation: Invocation, key_id: str) -> None:
 
 @key_group.command("enable")
 @click.argument("key_id", metavar="ID")
-@on_instance
+@changes_instance
 def enable(invocation: Invocation, key_id: str) -> None:
     """Enable a key that was disabled."""
     _set_enabled(invocation, key_id, enabled=True)
@@ -156,7 +155,7 @@ def enable(invocation: Invocation, key_id: str) -> None:
 
 @key_group.command("disable")
 @click.argument("key_id", metavar="ID")
-@on_instance
+@changes_instance
 def disable(invocation: Invocation, key_id: str) -> None:
     """Disable a key at once; it can be enabled again."""
     _set_enabled(invocation, key_id, enabled=False)
@@ -165,7 +164,7 @@ def disable(invocation: Invocation, key_id: str) -> None:
 @key_group.command("extend")
 @click.argument("key_id", metavar="ID")
 @click.option("--expires", required=True, help="RFC 3339 with offset, a period (90d, 12h), or never.")
-@on_instance
+@changes_instance
 def extend(invocation: Invocation, key_id: str, expires: str) -> None:
     """Give a key another expiry, also one that expired less than seven days ago."""
     expires_at = parse_expiry(expires, datetime.now(UTC))
@@ -181,7 +180,7 @@ def extend(invocation: Invocation, key_id: str, expires: str) -> None:
 @key_group.command("delete")
 @click.argument("key_id", metavar="ID")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@on_instance
+@changes_instance
 def delete(invocation: Invocation, key_id: str, *, yes: bool) -> None:
     """Delete a key for good, at once."""
 
@@ -210,16 +209,12 @@ def parse_expiry(text: str, now: datetime) -> datetime | None:
     """
     if text == _NEVER:
         return None
-    period = _PERIOD.fullmatch(text)
+    period = parse_period(text)
     if period is not None:
-        hours = int(period[1]) * (24 if period[2] == "d" else 1)
-        return (now + timedelta(hours=hours)).replace(microsecond=0)
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass  # said below
+        return (now + period).replace(microsecond=0)
+    moment = parse_moment(text)
+    if moment is not None:
+        return moment
     raise InvalidInput(
         "expires",
         f"{text!r} is not a date and time with an offset.",

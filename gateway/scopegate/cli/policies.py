@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scopegate import policyfiles
-from scopegate.cli.invocation import Invocation, on_instance
+from scopegate.cli.invocation import Invocation, changes_instance, on_instance
 from scopegate.cli.output import Exit, note, print_json
 from scopegate.core.errors import InvalidInput
 
@@ -21,7 +21,7 @@ _directory = click.argument("directory", type=click.Path(path_type=Path, exists=
 
 @click.command("apply")
 @_directory
-@on_instance
+@changes_instance
 def apply(invocation: Invocation, directory: Path) -> None:
     """Put the policy files of DIRECTORY into force: endpoint catalogue, roles, groups.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scopegate.cli.invocation import Invocation, on_instance
+from scopegate.cli.invocation import Invocation, changes_instance, on_instance
 from scopegate.cli.output import confirm, note, print_fields, print_json, print_table
 from scopegate.core.principal import User
 from scopegate.representations import user_object
@@ -61,7 +61,7 @@ def list_users(invocation: Invocation) -> None:
 @click.option("--organization", default="", help="Where the person belongs, such as Sales/Vienna.")
 @click.option("--group", "groups", multiple=True, help="A group that the person is in. Repeatable.")
 @click.option("--role", "roles", multiple=True, help="A role that the person holds. Repeatable.")
-@on_instance
+@changes_instance
 def add(
     invocation: Invocation,
     user_id: str,
@@ -98,7 +98,7 @@ def show(invocation: Invocation, user_id: str) -> None:
 @user_group.command("delete")
 @click.argument("user_id", metavar="ID")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@on_instance
+@changes_instance
 def delete(invocation: Invocation, user_id: str, *, yes: bool) -> None:
     """Delete a user; keys that are bound to the user open nothing from now on."""
     if not yes:
@@ -117,7 +117,7 @@ def delete(invocation: Invocation, user_id: str, *, yes: bool) -> None:
 @user_group.command("add-role")
 @click.argument("user_id", metavar="ID")
 @click.argument("role")
-@on_instance
+@changes_instance
 def add_role(invocation: Invocation, user_id: str, role: str) -> None:
     """Give a user a role."""
 
@@ -130,7 +130,7 @@ def add_role(invocation: Invocation, user_id: str, role: str) -> None:
 @user_group.command("remove-role")
 @click.argument("user_id", metavar="ID")
 @click.argument("role")
-@on_instance
+@changes_instance
 def remove_role(invocation: Invocation, user_id: str, role: str) -> None:
     """Take a role from a user; the next request sees it."""
 
@@ -142,7 +142,7 @@ def remove_role(invocation: Invocation, user_id: str, role: str) -> None:
 
 @user_group.command("activate")
 @click.argument("user_id", metavar="ID")
-@on_instance
+@changes_instance
 def activate(invocation: Invocation, user_id: str) -> None:
     """Activate a user."""
 
@@ -154,7 +154,7 @@ def activate(invocation: Invocation, user_id: str) -> None:
 
 @user_group.command("deactivate")
 @click.argument("user_id", metavar="ID")
-@on_instance
+@changes_instance
 def deactivate(invocation: Invocation, user_id: str) -> None:
     """Deactivate a user; the user's keys stop at once."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scopegate.core.audit import DEFAULT_RETENTION, SYSTEM
 from scopegate.core.tenants import DEFAULT_TENANT, Tenant
 from scopegate.metrics import StoreMetrics
 from scopegate.store.access import StoredAccess
+from scopegate.store.audit import AuditLog, Journal
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG, Canary
 from scopegate.store.clock import ClockWatch
 from scopegate.store.directory import Directory
@@ -17,30 +19,51 @@ from scopegate.store.policies import PolicyStore
 from scopegate.store.servers import Servers
 
 if TYPE_CHECKING:
+    from scopegate.core.audit import Author
     from scopegate.store.liveaccess import Observer
 
 __all__ = ["Store"]
 
 
 class Store:
-    """Everything that is kept, over one set of connections. ``access`` serves all tenants."""
+    """Everything that is kept, over one set of connections. ``access`` serves all tenants.
 
-    def __init__(self, redis: Servers, tenant: Tenant = DEFAULT_TENANT) -> None:
+    Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries.
+    """
+
+    def __init__(
+        self,
+        redis: Servers,
+        tenant: Tenant = DEFAULT_TENANT,
+        *,
+        author: Author = SYSTEM,
+        audit_retention: int = DEFAULT_RETENTION,
+    ) -> None:
         self._redis = redis
+        journal = Journal(redis, tenant, author=author, retention=audit_retention)
         self.tenant = tenant
-        self.keys = KeyStore(redis, tenant)
-        self.users = Directory(redis, tenant)
-        self.policies = PolicyStore(redis, tenant)
+        self.keys = KeyStore(redis, tenant, journal)
+        self.users = Directory(redis, tenant, journal)
+        self.policies = PolicyStore(redis, tenant, journal)
         self.access = StoredAccess(redis)
+        self.audit = AuditLog(redis, tenant)
 
     @classmethod
-    def at(cls, where: Location | str, tenant: Tenant = DEFAULT_TENANT) -> Store:
+    def at(
+        cls,
+        where: Location | str,
+        tenant: Tenant = DEFAULT_TENANT,
+        *,
+        author: Author = SYSTEM,
+        audit_retention: int = DEFAULT_RETENTION,
+    ) -> Store:
         """The store at a location, or at a URL that says all about it; it connects when first used.
 
         Raises:
             ConfigurationError: the URL, or a file for TLS, cannot be used.
         """
-        return cls(Servers.at(locate(where) if isinstance(where, str) else where), tenant)
+        servers = Servers.at(locate(where) if isinstance(where, str) else where)
+        return cls(servers, tenant, author=author, audit_retention=audit_retention)
 
     def live_access(
         self,

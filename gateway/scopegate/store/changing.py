@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from redis.exceptions import ResponseError
+
+from scopegate.core.errors import UnreadableRecord
 from scopegate.store.records import decode, encode
 from scopegate.store.servers import Script
 
@@ -13,7 +16,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
-    from scopegate.store.servers import Servers
+    from scopegate.core.audit import Deed
+    from scopegate.store.audit import Journal
 
 T = TypeVar("T")
 
@@ -21,24 +25,24 @@ _DELETE = Script("delete_record", writes=True)
 
 
 async def change(
-    servers: Servers,
-    tag: str,
+    journal: Journal,
     name: str,
     kind: type[T],
     edit: Callable[[T], T],
     *,
     missing: Callable[[], Exception],
+    deed: Callable[[T, T], Deed | None],
     also: Callable[[Pipeline, T], None] = lambda _pipe, _edited: None,
 ) -> T:
     """Replace the record `name` by what `edit` makes of it, in one step; tried again on a conflict.
 
     Args:
-        servers: where the record is.
-        tag: the hash tag of `name`.
+        journal: makes the change, and enters it in the audit log.
         name: where the record lies.
         kind: what it is.
         edit: makes the new value out of the present one; it may run more than once.
         missing: the error to raise if there is no record.
+        deed: what was done, from the value before and after; if None, nothing is written.
         also: queues what has to change in the same step.
     """
 
@@ -46,25 +50,41 @@ async def change(
         raw = await pipe.get(name)
         if raw is None:
             raise missing()
-        edited = edit(decode(raw, kind))
-        pipe.multi()  # type: ignore[no-untyped-call]
-        pipe.set(name, encode(edited))
-        also(pipe, edited)
+        present = decode(raw, kind)
+        edited = edit(present)
+        done = deed(present, edited)
+        if done is not None:
+            await journal.begin(pipe, done)
+            pipe.set(name, encode(edited))
+            also(pipe, edited)
         return edited
 
-    async def take(redis: Redis) -> T:
-        changed: T = await redis.transaction(swap, name, value_from_callable=True)
-        return changed
-
-    return await servers.step(tag, take)
+    return await journal.transaction(swap, name)
 
 
 async def delete(
-    servers: Servers, tag: str, name: str, *, index: str, member: str, missing: Callable[[], Exception]
+    journal: Journal,
+    name: str,
+    kind: type[T],
+    *,
+    index: str,
+    member: str,
+    missing: Callable[[], Exception],
+    deed: Callable[[T | None], Deed],
 ) -> None:
     """Delete the record `name` and its `member` of the `index` in one step, also where Redis is full.
 
-    `missing` makes the error to raise if there is no record.
+    `missing` makes the error to raise if there is no record. `deed` is what was done, given the record,
+    or None if nobody can read it.
     """
-    if not await servers.step(tag, lambda redis: _DELETE.run(redis, [name, index], [member])):
+
+    async def done(redis: Redis) -> Deed:
+        try:
+            raw = await redis.get(name)
+            return deed(None if raw is None else decode(raw, kind))
+        except (UnreadableRecord, ResponseError):  # what nobody can read can be deleted as well
+            return deed(None)
+
+    [answer] = await journal.run(_DELETE, [name, index], [member], done)
+    if answer != b"deleted":
         raise missing()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from scopegate.core.errors import Conflict, NotFound
+from scopegate.core.audit import user_added, user_changed, user_deleted, user_put
+from scopegate.core.errors import Conflict, NotFound, UnreadableRecord
 from scopegate.core.principal import User
 from scopegate.store import layout
 from scopegate.store.changing import change, delete
@@ -14,30 +15,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
 
     from scopegate.core.tenants import Tenant
+    from scopegate.store.audit import Journal
     from scopegate.store.servers import Servers
 
 
 class Directory:
     """The users of one tenant."""
 
-    def __init__(self, servers: Servers, tenant: Tenant) -> None:
+    def __init__(self, servers: Servers, tenant: Tenant, journal: Journal) -> None:
         self._servers = servers
         self._tag = tenant.tag
+        self._journal = journal
 
     async def put(self, users: Iterable[User]) -> None:
         """Store users, in one step; an id that is known is replaced."""
-        records = {user.id: encode(user) for user in users}
+        wanted = {user.id: user for user in users}
+        names = [layout.user_record(self._tag, user_id) for user_id in wanted]
 
-        async def write(redis: Redis) -> None:
-            async with redis.pipeline(transaction=True) as pipe:
-                for user_id, record in records.items():
-                    pipe.set(layout.user_record(self._tag, user_id), record)
-                    pipe.zadd(layout.user_index(self._tag), {user_id: 0})
-                await pipe.execute()
+        async def write(pipe: Pipeline) -> None:
+            found = cast("list[bytes | None]", await pipe.mget(names)) if names else []
+            deeds = [
+                deed
+                for raw, user in zip(found, wanted.values(), strict=True)
+                if (deed := user_put(_readable(raw), user)) is not None
+            ]
+            if deeds:
+                await self._journal.begin(pipe, *deeds)
+                for deed in deeds:
+                    self._queue(pipe, wanted[deed.id])
 
-        await self._servers.step(self._tag, write)
+        await self._journal.transaction(write, *names)
 
     async def add(self, user: User) -> None:
         """Store a user who is not known yet.
@@ -45,17 +55,17 @@ class Directory:
         Raises:
             Conflict: the id is taken.
         """
+        name = layout.user_record(self._tag, user.id)
 
-        async def write(redis: Redis) -> bool:
-            async with redis.pipeline(transaction=True) as pipe:
-                pipe.set(layout.user_record(self._tag, user.id), encode(user), nx=True)
-                pipe.zadd(layout.user_index(self._tag), {user.id: 0})  # of one who is known, no change
-                set_, _ = await pipe.execute()
-            return bool(set_)
+        async def write(pipe: Pipeline) -> None:
+            if await pipe.exists(name):
+                raise Conflict(
+                    f"There is a user {user.id!r} already.", hint=f"See scopegate user show {user.id}"
+                )
+            await self._journal.begin(pipe, user_added(user))
+            self._queue(pipe, user)
 
-        added = await self._servers.step(self._tag, write)
-        if not added:
-            raise Conflict(f"There is a user {user.id!r} already.", hint=f"See scopegate user show {user.id}")
+        await self._journal.transaction(write, name)
 
     async def get(self, user_id: str) -> User:
         """One user.
@@ -76,12 +86,13 @@ class Directory:
             NotFound: there is no such user.
         """
         await delete(
-            self._servers,
-            self._tag,
+            self._journal,
             layout.user_record(self._tag, user_id),
+            User,
             index=layout.user_index(self._tag),
             member=user_id,
             missing=lambda: _no_such_user(user_id),
+            deed=lambda user: user_deleted(user_id, user),
         )
 
     async def all(self) -> list[User]:
@@ -102,13 +113,24 @@ class Directory:
             NotFound: there is no such user.
         """
         return await change(
-            self._servers,
-            self._tag,
+            self._journal,
             layout.user_record(self._tag, user_id),
             User,
             edit,
             missing=lambda: _no_such_user(user_id),
+            deed=user_changed,
         )
+
+    def _queue(self, pipe: Pipeline, user: User) -> None:
+        pipe.set(layout.user_record(self._tag, user.id), encode(user))
+        pipe.zadd(layout.user_index(self._tag), {user.id: 0})
+
+
+def _readable(raw: bytes | None) -> User | None:
+    try:
+        return None if raw is None else decode(raw, User)
+    except UnreadableRecord:
+        return None
 
 
 def _no_such_user(user_id: str) -> NotFound:

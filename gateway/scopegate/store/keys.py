@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
+from scopegate.core.audit import key_changed, key_created, key_deleted
 from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, NotFound
 from scopegate.core.keys import KEYS_PER_TENANT, KeyRecord, KeyType
 from scopegate.core.tenants import SCOPED_API, Tenant
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
+    from scopegate.core.audit import Deed
+    from scopegate.store.audit import Journal
     from scopegate.store.servers import Servers
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,9 +30,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class KeyStore:
     """The keys of one tenant."""
 
-    def __init__(self, servers: Servers, tenant: Tenant) -> None:
+    def __init__(self, servers: Servers, tenant: Tenant, journal: Journal) -> None:
         self._servers = servers
         self._tag = tenant.tag
+        self._journal = journal
         self._create = Script("create_key", writes=True)
 
     async def create(self, record: KeyRecord, *, now: datetime, limit: int = KEYS_PER_TENANT) -> None:
@@ -54,7 +58,11 @@ class KeyStore:
             limit,
             SCOPED_API if record.type is KeyType.CUSTOM else "",
         ]
-        answer = await self._servers.step(self._tag, lambda redis: self._create.run(redis, names, arguments))
+
+        async def deed(_redis: Redis) -> Deed:
+            return key_created(record)
+
+        answer = await self._journal.run(self._create, names, arguments, deed)
         match [part.decode() if isinstance(part, bytes) else part for part in answer]:
             case ["created"]:
                 return
@@ -107,12 +115,12 @@ class KeyStore:
             pipe.zadd(layout.key_index(self._tag), {key_id: _deletion(edited) or "+inf"})
 
         return await change(
-            self._servers,
-            self._tag,
+            self._journal,
             name,
             KeyRecord,
             edit,
             missing=lambda: no_such_key(key_id),
+            deed=key_changed,
             also=keep_its_deletion,
         )
 
@@ -123,12 +131,13 @@ class KeyStore:
             NotFound: there is no such key.
         """
         await delete(
-            self._servers,
-            self._tag,
+            self._journal,
             layout.key_record(self._tag, key_id),
+            KeyRecord,
             index=layout.key_index(self._tag),
             member=key_id,
             missing=lambda: no_such_key(key_id),
+            deed=lambda record: key_deleted(key_id, record),
         )
 
 

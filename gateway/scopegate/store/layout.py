@@ -13,6 +13,7 @@ TENANTS = "sg:{"  # what every name of a tenant begins with
 KEY = "key"
 USER = "user"
 CANARY = "canary"
+AUDIT = "audit"
 POLICY_KINDS = frozenset({"roles", "groups", "catalogue"})
 
 _CANARIES = "sg:canary:"
@@ -77,6 +78,16 @@ def catalogue(tag: str) -> str:
 def flags(tag: str) -> str:
     """Hash: feature flag -> ``on`` or ``off``."""
     return f"sg:{{{tag}}}:flags"
+
+
+def audit(tag: str) -> str:
+    """List: the lines of the audit log, oldest first."""
+    return f"sg:{{{tag}}}:{AUDIT}"
+
+
+def audit_bounds(tag: str) -> str:
+    """String: where the audit log begins and ends."""
+    return f"sg:{{{tag}}}:{AUDIT}:bounds"
 
 
 def canary(canary_id: str) -> str:

@@ -5,15 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from scopegate.core.audit import flag_set, policies_applied
 from scopegate.core.catalogue import Endpoint  # noqa: TC001 -- msgspec reads the annotation
+from scopegate.core.changes import plan
 from scopegate.core.policies import Policies
 from scopegate.store import layout
 from scopegate.store.records import decode, decode_names, encode, encode_names, readable
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from collections.abc import Awaitable, Sequence
 
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+    from scopegate.core.changes import Change
     from scopegate.core.tenants import Tenant
+    from scopegate.store.audit import Journal
     from scopegate.store.servers import Servers
 
 
@@ -28,9 +35,10 @@ class StoredCatalogue:
 class PolicyStore:
     """The catalogue, the roles, the groups and the flags of one tenant."""
 
-    def __init__(self, servers: Servers, tenant: Tenant) -> None:
+    def __init__(self, servers: Servers, tenant: Tenant, journal: Journal) -> None:
         self._servers = servers
         self._tag = tenant.tag
+        self._journal = journal
 
     async def get(self) -> Policies:
         """The policies in force, read as one snapshot; empty ones where none were applied yet."""
@@ -43,33 +51,32 @@ class PolicyStore:
                 found: list[Any] = await pipe.execute()
             return found
 
-        raw = await self._servers.step(self._tag, read)
-        with readable("catalogue, role or group"):
-            catalogue = StoredCatalogue() if raw[0] is None else decode(raw[0], StoredCatalogue)
-            return Policies(
-                endpoints=catalogue.endpoints,
-                unlisted_allowed=catalogue.unlisted_allowed,
-                roles={name.decode(): decode_names(names) for name, names in raw[1].items()},
-                groups={name.decode(): decode_names(names) for name, names in raw[2].items()},
-            )
+        return _policies(await self._servers.step(self._tag, read))
 
-    async def put(self, policies: Policies) -> None:
-        """Replace the policies in one step: no request is judged by a mixture of old and new."""
+    async def put(self, policies: Policies) -> tuple[Change, ...]:
+        """Replace the policies in one step, and say what that changed.
+
+        No request is judged by a mixture of old and new.
+        """
         catalogue = StoredCatalogue(policies.endpoints, policies.unlisted_allowed)
+        names = [layout.catalogue(self._tag), layout.roles(self._tag), layout.groups(self._tag)]
 
-        async def write(redis: Redis) -> None:
-            async with redis.pipeline(transaction=True) as pipe:
-                pipe.set(layout.catalogue(self._tag), encode(catalogue))
-                for name, table in (
-                    (layout.roles(self._tag), policies.roles),
-                    (layout.groups(self._tag), policies.groups),
-                ):
-                    pipe.delete(name)
-                    if table:
-                        pipe.hset(name, mapping={key: encode_names(names) for key, names in table.items()})
-                await pipe.execute()
+        async def swap(pipe: Pipeline) -> tuple[Change, ...]:
+            found = [await pipe.get(names[0])]
+            found += [await cast("Awaitable[Any]", pipe.hgetall(name)) for name in names[1:]]
+            changes = plan(_policies(found), policies)
+            deed = policies_applied(changes)
+            if deed is None:
+                return changes
+            await self._journal.begin(pipe, deed)
+            pipe.set(names[0], encode(catalogue))
+            for name, table in zip(names[1:], (policies.roles, policies.groups), strict=True):
+                pipe.delete(name)
+                if table:
+                    pipe.hset(name, mapping={key: encode_names(held) for key, held in table.items()})
+            return changes
 
-        await self._servers.step(self._tag, write)
+        return await self._journal.transaction(swap, *names)
 
     async def flag(self, name: str) -> bool:
         """Whether a feature flag is on; a flag that was never set is off."""
@@ -81,5 +88,24 @@ class PolicyStore:
 
     async def set_flag(self, name: str, *, on: bool) -> None:
         """Turn a feature flag on or off."""
-        value = "on" if on else "off"
-        await self._servers.step(self._tag, lambda redis: redis.hset(layout.flags(self._tag), name, value))
+        flags = layout.flags(self._tag)
+
+        async def swap(pipe: Pipeline) -> None:
+            before = await cast("Awaitable[bytes | None]", pipe.hget(flags, name))
+            deed = flag_set(name, before=before == b"on", after=on)
+            if deed is not None:
+                await self._journal.begin(pipe, deed)
+                pipe.hset(flags, name, "on" if on else "off")
+
+        await self._journal.transaction(swap, flags)
+
+
+def _policies(raw: Sequence[Any]) -> Policies:
+    with readable("catalogue, role or group"):
+        catalogue = StoredCatalogue() if raw[0] is None else decode(raw[0], StoredCatalogue)
+        return Policies(
+            endpoints=catalogue.endpoints,
+            unlisted_allowed=catalogue.unlisted_allowed,
+            roles={name.decode(): decode_names(names) for name, names in raw[1].items()},
+            groups={name.decode(): decode_names(names) for name, names in raw[2].items()},
+        )

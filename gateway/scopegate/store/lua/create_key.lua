@@ -1,9 +1,11 @@
 #!lua
--- Creates a key if its tenant has room for it: quota, feature flag and creation are one step.
--- KEYS: record, index, flags
--- ARGV: id, record, now (ms), delete_at (ms or ''), limit, required flag (or '')
+-- Creates a key if its tenant has room for it: quota, feature flag, creation and audit
+-- entry are one step.
+-- KEYS: record, index, flags, audit log, its bounds
+-- ARGV: id, record, now (ms), delete_at (ms or ''), limit, required flag (or ''),
+-- bounds of the log expected ('' for none), bounds after it, entries that stay (or ''), entry
 -- The first line has a server that is full refuse all of it, and not by which of its commands is the first.
--- Returns {'created'} | {'limit', used} | {'flag_off'} | {'exists'}
+-- Returns {'created'} | {'limit', used} | {'flag_off'} | {'exists'} | {'moved'}
 local present = redis.call('GET', KEYS[1])
 if present == ARGV[2] then
   -- The client sends its command again where the connection broke before the answer.
@@ -20,6 +22,14 @@ end
 if present then
   return {'exists'}
 end
+if (redis.call('GET', KEYS[5]) or '') ~= ARGV[7] then
+  return {'moved'}
+end
+redis.call('RPUSH', KEYS[4], ARGV[10]) -- first, for it fails if that is no list
+if ARGV[9] ~= '' then
+  redis.call('LTRIM', KEYS[4], -ARGV[9], -1)
+end
+redis.call('SET', KEYS[5], ARGV[8])
 redis.call('SET', KEYS[1], ARGV[2])
 if ARGV[4] ~= '' then
   redis.call('PEXPIREAT', KEYS[1], ARGV[4])

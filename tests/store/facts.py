@@ -107,3 +107,5 @@ async def exercise(store: Store) -> None:
     other = key(2, id=key_id(2, tag), tenant=store.tenant.id)
     await store.keys.create(other, now=NOW)
     await store.keys.delete(other.id)
+    assert (await store.audit.verify()).broken is None
+    assert [line async for line in store.audit.backwards()]

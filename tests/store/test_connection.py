@@ -42,6 +42,9 @@ OPERATIONS: dict[str, Operation] = {
     "policies.put": lambda store: store.policies.put(POLICIES),
     "policies.flag": lambda store: store.policies.flag(SCOPED_API),
     "policies.set_flag": lambda store: store.policies.set_flag(SCOPED_API, on=True),
+    "audit.verify": lambda store: store.audit.verify(),
+    "audit.forwards": lambda store: anext(store.audit.forwards()),
+    "audit.backwards": lambda store: anext(store.audit.backwards()),
     "access.scope": lambda store: store.access.scope(text_of(key())),
     "access.of_user": lambda store: store.access.of_user(TAG, "kim"),
 }
@@ -52,7 +55,13 @@ each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=O
 
 def test_every_operation_is_among_them() -> None:
     store = Store.at("redis://nowhere.invalid")
-    parts = {"keys": store.keys, "users": store.users, "policies": store.policies, "access": store.access}
+    parts = {
+        "keys": store.keys,
+        "users": store.users,
+        "policies": store.policies,
+        "audit": store.audit,
+        "access": store.access,
+    }
     public = {
         f"{name}.{method}"
         for name, part in parts.items()

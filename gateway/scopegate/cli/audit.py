@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from scopegate.commands import Commands
     from scopegate.core.audit import JsonObject, Link
 
+_WIDEST_VALUE = 40  # characters
+
 
 @click.group("audit")
 def audit_group() -> None:
@@ -46,7 +48,7 @@ def list_entries(
     entries = invocation.run(action)
     if invocation.wants_lines:
         for entry in entries:
-            click.echo(json.dumps(entry, ensure_ascii=False))
+            click.echo(json.dumps(entry, ensure_ascii=False, separators=(",", ":")))
     elif invocation.wants_json:
         print_json(entries)
     elif not entries:
@@ -92,12 +94,9 @@ def verify(invocation: Invocation, file: Path | None) -> int:
         print_fields(
             [
                 ("log", "whole" if broken is None else f"broken at {broken.sequence}: {broken.what}"),
-                (
-                    "entries",
-                    str(verification.count) if broken is None else f"{verification.count} before that",
-                ),
-                ("newest", str(newest.sequence) if broken is None else f"{newest.sequence} before that"),
-                ("hash", newest.hash),
+                ("whole entries", str(verification.count)),
+                ("newest of them", str(newest.sequence)),
+                ("its hash", newest.hash),
             ]
         )
     return Exit.OK if broken is None else Exit.NEGATIVE
@@ -137,7 +136,7 @@ def export(invocation: Invocation, file: Path) -> None:
     if invocation.wants_json:
         print_json({"file": str(file), "sequence": newest.sequence, "hash": newest.hash})
     else:
-        print_fields([("file", str(file)), ("newest", str(newest.sequence)), ("hash", newest.hash)])
+        print_fields([("file", str(file)), ("newest", str(newest.sequence)), ("its hash", newest.hash)])
 
 
 def _verify_file(file: Path) -> Verification:
@@ -160,6 +159,20 @@ def _row(entry: JsonObject) -> tuple[str, ...]:
         entry["actor"],
         entry["action"],
         " ".join(filter(None, (target["kind"], target["id"]))),
-        ", ".join(entry["changed"]),
+        _changed(entry),
         entry["reason"] or "-",
     )
+
+
+def _changed(entry: JsonObject) -> str:
+    differences = entry["changed"]
+    if any(all(one[side] is None for one in differences.values()) for side in ("before", "after")):
+        return "-"  # it came or went as a whole
+    return "; ".join(
+        f"{name}: {_short(one['before'])} -> {_short(one['after'])}" for name, one in differences.items()
+    )
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDEST_VALUE else f"{text[: _WIDEST_VALUE - 3]}..."

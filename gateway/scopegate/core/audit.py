@@ -114,7 +114,7 @@ class Entry:
         said: JsonObject = {
             "sequence": self.sequence,
             "previous": self.previous,
-            "at": self.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": _moment(self.at),
             "actor": self.author.actor,
             "origin": self.author.origin,
             "reason": self.author.reason,
@@ -346,12 +346,16 @@ def _of_key(record: KeyRecord) -> JsonObject:
     return {
         "type": record.type.value,
         "description": record.description,
-        "created_at": record.created_at.astimezone(UTC).isoformat(),
+        "created_at": _moment(record.created_at),
         "enabled": record.enabled,
-        "expires_at": None if record.expires_at is None else record.expires_at.astimezone(UTC).isoformat(),
+        "expires_at": None if record.expires_at is None else _moment(record.expires_at),
         "user": record.user,
         "rules": [{"method": rule.method, "url": rule.url} for rule in record.rules],
     }
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _of_user(user: User) -> JsonObject:

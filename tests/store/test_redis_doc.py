@@ -56,7 +56,7 @@ def used(raw: Any) -> set[str]:
 async def test_what_the_command_line_needs_is_enough_and_not_more(
     store_url: str, users: None, raw: Any
 ) -> None:
-    store = Store.at(location(store_url, ADMINISTERING))
+    store = Store.at(location(store_url, ADMINISTERING), audit_retention=3)
     await exercise(store)
     await store.aclose()
     assert granted(ADMINISTERING) <= used(raw)

@@ -227,12 +227,16 @@ class AuditLog:
     async def _page(self, first: int, count: int) -> tuple[Bounds, list[bytes]]:
         log, bounds = self._names
 
-        async def read(redis: Redis) -> list[Any]:
-            async with redis.pipeline(transaction=True) as pipe:
-                pipe.get(bounds)
-                pipe.lrange(log, first, first + count - 1)
-                found: list[Any] = await pipe.execute()
-            return found
+        async def read(redis: Redis) -> tuple[bytes | None, list[bytes]]:
+            while True:
+                # A server that is full takes no MULTI. What others change meanwhile shows in the bounds.
+                async with redis.pipeline(transaction=False) as pipe:
+                    pipe.get(bounds)
+                    pipe.lrange(log, first, first + count - 1)
+                    pipe.get(bounds)
+                    before, lines, after = await pipe.execute()
+                if before == after:
+                    return before, lines
 
         found, lines = await self._servers.step(self._tag, read)
         return decode_bounds(found or b""), lines

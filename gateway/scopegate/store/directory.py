@@ -58,7 +58,7 @@ class Directory:
         name = layout.user_record(self._tag, user.id)
 
         async def write(pipe: Pipeline) -> None:
-            if await pipe.exists(name):
+            if await pipe.get(name) is not None:
                 raise Conflict(
                     f"There is a user {user.id!r} already.", hint=f"See scopegate user show {user.id}"
                 )

@@ -132,7 +132,7 @@ def test_a_whole_log_is_0_and_its_export_stands_by_itself(instance: Instance, tm
     assert scopegate("audit", "verify", "--file", file).code == 1
 
 
-def test_a_log_that_was_changed_is_1_and_says_where(instance: Instance) -> None:
+def test_a_log_that_was_changed_is_1_and_says_where(instance: Instance, tmp_path: Path) -> None:
     instance.create()
     with redis.Redis.from_url(instance.url) as client:
         before = client.lindex(LOG, 1)
@@ -141,11 +141,14 @@ def test_a_log_that_was_changed_is_1_and_says_where(instance: Instance) -> None:
         broken, listing = instance.run("audit", "verify", "-o", "json"), instance.run("audit", "list")
         client.lset(LOG, 1, "garbage")
         unreadable = instance.run("audit", "list", "--limit", "1000")
+        exported = instance.run("audit", "export", "--file", tmp_path / "broken.jsonl")
         client.lset(LOG, 1, before)
     assert broken.code == 1
     said = json.loads(broken.out)
     assert (said["whole"], said["broken_at"], said["what"]) == (False, 2, "the entry was changed")
     assert listing.code == 0
+    assert exported.code == 0, "it is what somebody will want to look at"
+    assert scopegate("audit", "verify", "--file", tmp_path / "broken.jsonl").code == 1
     assert (unreadable.code, unreadable.out) == (7, "")
     assert "hint: Find it with: scopegate audit verify" in unreadable.err
     assert instance.run("audit", "verify").code == 0

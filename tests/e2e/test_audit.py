@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,10 @@ def gateway() -> Iterator[Gateway]:
         yield gateway
 
 
+def refused(gateway: Gateway, key: str) -> bool:
+    return gateway.get("/x", key).status_code == 401
+
+
 def test_entries_make_no_worker_read_anything_again(gateway: Gateway) -> None:
     key = gateway.create_key()["secret"]
     assert gateway.get("/x", key).status_code == 200
@@ -42,7 +47,7 @@ def test_entries_make_no_worker_read_anything_again(gateway: Gateway) -> None:
         assert gateway.get("/x", key).status_code == 200
         finished = gateway.cli("key", "disable", other["id"], "--reason", "done with")
         assert finished.code == 0, finished
-        wait_until(lambda key=other["secret"]: gateway.get("/x", key).status_code == 401, "it opens nothing")
+        wait_until(partial(refused, gateway, other["secret"]), "it opens nothing")
         assert gateway.get("/x", key).status_code == 200
     # The other keys were read, each once or twice: before it was disabled, and after it.
     after = metric(gateway, "view_misses_total", answer="loaded")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,7 +118,9 @@ def export(invocation: Invocation, file: Path) -> None:
         async with aclosing(commands.export_audit()) as lines:
             async for line in lines:
                 target.write(line + b"\n")
-                newest = link(parse(line))
+                with suppress(ValueError):  # what was damaged is exported as it is
+                    newest = link(parse(line))
+        target.flush()
         return newest
 
     try:

@@ -143,13 +143,20 @@ def parse(line: bytes) -> JsonObject:
     if (
         type(said.get("sequence")) is not int
         or not all(isinstance(said.get(name), str) for name in _TEXTS)
-        or not isinstance(said.get("changed"), dict)
+        or not isinstance(said.get("reason", ""), str | None)
+        or not _are_differences(said.get("changed"))
         or not isinstance(target, dict)
         or not all(isinstance(target.get(name), str) for name in ("kind", "id"))
     ):
         raise ValueError("no entry")
     parsed: JsonObject = said
     return parsed
+
+
+def _are_differences(changed: object) -> bool:
+    return isinstance(changed, dict) and all(
+        isinstance(one, dict) and one.keys() == {"before", "after"} for one in changed.values()
+    )
 
 
 def link(said: JsonObject) -> Link:
@@ -175,13 +182,22 @@ class Selection:
     since: datetime | None = None
 
     def admits(self, said: JsonObject) -> bool:
-        """Whether a parsed entry is among them."""
+        """Whether a parsed entry is among them.
+
+        Raises:
+            ValueError: nobody can tell when it was written.
+        """
         target = said["target"]
         if self.key_id is not None and not (target["kind"] == "key" and target["id"].startswith(self.key_id)):
             return False
         if self.actor is not None and said["actor"] != self.actor:
             return False
-        return self.since is None or datetime.fromisoformat(said["at"]) >= self.since
+        if self.since is None:
+            return True
+        at = datetime.fromisoformat(said["at"])
+        if at.tzinfo is None:
+            raise ValueError("no offset")
+        return at >= self.since
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +221,16 @@ class Verification:
         if self.broken is not None:
             return False
         due = self.reached.sequence + 1
-        what = self._fault(line, due)
+        try:
+            said = parse(line)
+        except ValueError:
+            self.broken = Break(due, "the entry cannot be read")
+            return False
+        what = self._fault(said, due)
         if what is not None:
             self.broken = Break(due, what)
             return False
-        self.reached = link(parse(line))
+        self.reached = link(said)
         self.count += 1
         return True
 
@@ -226,11 +247,7 @@ class Verification:
                 self.broken = Break(head.sequence, "the newest entry is another one")
         return self.broken
 
-    def _fault(self, line: bytes, due: int) -> str | None:
-        try:
-            said = parse(line)
-        except ValueError:
-            return "the entry cannot be read"
+    def _fault(self, said: JsonObject, due: int) -> str | None:
         without = {name: value for name, value in said.items() if name != _HASH}
         if _digest(without) != said[_HASH]:
             return "the entry was changed"

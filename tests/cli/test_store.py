@@ -65,7 +65,7 @@ def test_a_repair_is_told_to_people_with_what_is_left_to_do(stopped: Stopped) ->
     stopped.damage_key(9)
     repaired = repair(stopped.data_dir, "-y")
     assert repaired.code == 0, repaired
-    assert re.search(r"^lost +\d+ bytes$", repaired.out, re.MULTILINE)
+    assert re.search(r"^lost +[\d,]+ bytes$", repaired.out, re.MULTILINE)
     assert "disable again what has to be" in repaired.err
     assert len(keys_after_a_start(stopped.data_dir)) == 9
 

@@ -48,9 +48,9 @@ class Stopped:
         return found
 
     def damage_key(self, number: int) -> int:
-        """Damage the command that created a key, and say at which byte."""
+        """Damage the step that created a key, and say at which byte."""
         content = bytearray(self.written.read_bytes())
-        at = content.index(b"*", content.index(b'"id":"%s"' % key(number - 1).id.encode()))
+        at = content.index(b"*", content.index(b'{"id":"%s","tenant"' % key(number - 1).id.encode()))
         at = content.index(b"*3\r\n$3\r\nSET", at)
         content[at] ^= 0xFF
         self.written.write_bytes(content)
@@ -59,7 +59,7 @@ class Stopped:
     def swallow_key(self, number: int) -> None:
         """Give the record of a key a length that reaches beyond the end of the file."""
         content = self.written.read_bytes()
-        record = content.index(b'{"id":"%s"' % key(number).id.encode())
+        record = content.index(b'{"id":"%s","tenant"' % key(number).id.encode())
         head = content.rindex(b"$", 0, record)
         self.written.write_bytes(content[: head + 1] + b"9" + content[head + 1 :])
 

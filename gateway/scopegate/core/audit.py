@@ -64,6 +64,7 @@ class Author:
     reason: str | None = None
 
 
+# Whoever nobody named. A sweep that enters the deletion of expired keys would be its work.
 SYSTEM = Author("system", "scopegate")
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from datetime import datetime
 
-    from scopegate.core.audit import JsonObject, Selection, Verification
+    from scopegate.core.audit import Selection, Verification
+    from scopegate.core.deeds import JsonObject
     from scopegate.core.policies import Policies
     from scopegate.core.principal import Principal, User
     from scopegate.store import Store

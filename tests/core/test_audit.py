@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scopegate.core import audit
-from scopegate.core.audit import START, Action, Author, Bounds, Deed, Entry, Link, Selection, verify
+from scopegate.core import audit, deeds
+from scopegate.core.audit import START, Author, Bounds, Entry, Link, Selection, verify
 from scopegate.core.changes import plan
+from scopegate.core.deeds import Action, Deed
 from scopegate.core.keys import KeyRecord, KeyType, Rule
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
@@ -32,7 +33,7 @@ KEY = KeyRecord(
 KIM = User(id="kim", name="Kim", roles=frozenset({"agent"}))
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-deeds = st.builds(
+some_deeds = st.builds(
     Deed,
     st.sampled_from(Action),
     st.sampled_from(["key", "user", "flag"]),
@@ -54,7 +55,7 @@ def chained(steps: list[tuple[Author, Deed]], start: Link = START) -> tuple[list
 starts = st.just(START) | st.builds(
     Link, st.integers(1, 10**9), st.text("0123456789abcdef", min_size=64, max_size=64)
 )
-chains = st.builds(chained, st.lists(st.tuples(authors, deeds), min_size=1, max_size=8), starts)
+chains = st.builds(chained, st.lists(st.tuples(authors, some_deeds), min_size=1, max_size=8), starts)
 anything = st.data()
 
 
@@ -185,7 +186,7 @@ def test_what_is_no_entry_cannot_be_read(line: bytes) -> None:
     ids=str,
 )
 def test_an_entry_of_another_form_cannot_be_read(change: dict[str, Any]) -> None:
-    [line], _ = chained([(audit.SYSTEM, audit.key_created(KEY))])
+    [line], _ = chained([(audit.SYSTEM, deeds.key_created(KEY))])
     said = {**json.loads(line), **change}
     with pytest.raises(ValueError, match="no entry"):
         audit.parse(json.dumps(said, separators=(",", ":"), sort_keys=True).encode())
@@ -216,21 +217,21 @@ def test_an_entry_of_another_form_cannot_be_read(change: dict[str, Any]) -> None
 def test_an_entry_says_what_became_of_a_key(
     change: dict[str, Any], action: str, changed: dict[str, tuple[Any, Any]]
 ) -> None:
-    deed = audit.key_changed(KEY, replace(KEY, **change))
+    deed = deeds.key_changed(KEY, replace(KEY, **change))
     assert deed is not None
     assert (deed.action, deed.kind, deed.id) == (action, "key", KEY.id)
     assert deed.changed == {name: {"before": old, "after": new} for name, (old, new) in changed.items()}
 
 
 def test_a_key_that_is_enabled_again_is_enabled() -> None:
-    deed = audit.key_changed(replace(KEY, enabled=False), KEY)
+    deed = deeds.key_changed(replace(KEY, enabled=False), KEY)
     assert deed is not None
     assert deed.action is Action.KEY_ENABLE
 
 
 def test_no_entry_has_a_digest() -> None:
     other = replace(KEY, digest="d2" * 32, enabled=False)
-    for deed in (audit.key_created(KEY), audit.key_changed(KEY, other), audit.key_deleted(KEY.id, KEY)):
+    for deed in (deeds.key_created(KEY), deeds.key_changed(KEY, other), deeds.key_deleted(KEY.id, KEY)):
         assert deed is not None
         [line], _ = chained([(audit.SYSTEM, deed)])
         assert DIGEST.encode() not in line
@@ -249,22 +250,22 @@ def test_no_entry_has_a_digest() -> None:
     ids=str,
 )
 def test_an_entry_says_what_became_of_a_user(change: dict[str, Any], action: str) -> None:
-    deed = audit.user_changed(KIM, replace(KIM, **change))
+    deed = deeds.user_changed(KIM, replace(KIM, **change))
     assert deed is not None
     assert (deed.action, deed.kind, deed.id, list(deed.changed)) == (action, "user", "kim", list(change))
 
 
 def test_what_changes_nothing_is_nothing_done() -> None:
-    assert audit.key_changed(KEY, KEY) is None
-    assert audit.user_changed(KIM, KIM) is None
-    assert audit.user_put(KIM, KIM) is None
-    assert audit.policies_applied(plan(Policies(), Policies())) is None
-    assert audit.flag_set("f", before=True, after=True) is None
+    assert deeds.key_changed(KEY, KEY) is None
+    assert deeds.user_changed(KIM, KIM) is None
+    assert deeds.user_put(KIM, KIM) is None
+    assert deeds.policies_applied(plan(Policies(), Policies())) is None
+    assert deeds.flag_set("f", before=True, after=True) is None
 
 
 def test_an_entry_of_policies_has_each_subject_before_and_after() -> None:
     desired = Policies(roles={"agent": frozenset({"b", "a"})})
-    deed = audit.policies_applied(plan(Policies(), desired))
+    deed = deeds.policies_applied(plan(Policies(), desired))
     assert deed is not None
     assert deed.changed == {"role agent": {"before": None, "after": ["a", "b"]}}
 
@@ -283,13 +284,13 @@ def test_an_entry_of_policies_has_each_subject_before_and_after() -> None:
     ids=str,
 )
 def test_a_selection_admits_what_all_of_it_says(selection: Selection, *, admitted: bool) -> None:
-    [line], _ = chained([(audit.SYSTEM, audit.key_created(KEY))])
+    [line], _ = chained([(audit.SYSTEM, deeds.key_created(KEY))])
     assert selection.admits(audit.parse(line)) is admitted
 
 
 @pytest.mark.parametrize("at", ["yesterday", "2027-01-01T12:00:00"])
 def test_an_entry_of_an_unknown_moment_is_not_selected_by_it(at: str) -> None:
-    [line], _ = chained([(audit.SYSTEM, audit.key_created(KEY))])
+    [line], _ = chained([(audit.SYSTEM, deeds.key_created(KEY))])
     said = {**audit.parse(line), "at": at}
     assert Selection().admits(said)
     with pytest.raises(ValueError, match=r"."):
@@ -297,5 +298,5 @@ def test_an_entry_of_an_unknown_moment_is_not_selected_by_it(at: str) -> None:
 
 
 def test_a_user_is_no_key() -> None:
-    [line], _ = chained([(audit.SYSTEM, audit.user_added(KIM))])
+    [line], _ = chained([(audit.SYSTEM, deeds.user_added(KIM))])
     assert not Selection(key_id="k").admits(audit.parse(line))

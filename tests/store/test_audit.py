@@ -304,7 +304,7 @@ def test_a_script_does_nothing_where_the_log_has_become_no_list(raw: Any, script
     raw.set(LOG, "no list")
     record, index = layout.key_record(TAG, key(1).id), layout.key_index(TAG)
     if script == "create_key":
-        names = (record, index, layout.flags(TAG), LOG, BOUNDS)
+        names: tuple[str, ...] = (record, index, layout.flags(TAG), LOG, BOUNDS)
         arguments: tuple[Any, ...] = (key(1).id, "{}", 0, "", 10, "", "", "bounds", "", "entry")
     else:
         raw.set(record, "{}")

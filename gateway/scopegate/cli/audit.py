@@ -19,7 +19,8 @@ from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from scopegate.commands import Commands
-    from scopegate.core.audit import JsonObject, Link
+    from scopegate.core.audit import Link
+    from scopegate.core.deeds import JsonObject
 
 _WIDEST_VALUE = 40  # characters
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
-    from scopegate.core.audit import Author, Deed, Link
+    from scopegate.core.audit import Author, Link
+    from scopegate.core.deeds import Deed
     from scopegate.core.tenants import Tenant
     from scopegate.store.servers import Script, Servers
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
-    from scopegate.core.audit import Deed
+    from scopegate.core.deeds import Deed
     from scopegate.store.audit import Journal
 
 T = TypeVar("T")

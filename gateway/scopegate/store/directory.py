@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from scopegate.core.audit import user_added, user_changed, user_deleted, user_put
+from scopegate.core.deeds import user_added, user_changed, user_deleted, user_put
 from scopegate.core.errors import Conflict, NotFound, UnreadableRecord
 from scopegate.core.principal import User
 from scopegate.store import layout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
-from scopegate.core.audit import key_changed, key_created, key_deleted
+from scopegate.core.deeds import key_changed, key_created, key_deleted
 from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, NotFound
 from scopegate.core.keys import KEYS_PER_TENANT, KeyRecord, KeyType
 from scopegate.core.tenants import SCOPED_API, Tenant
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
-    from scopegate.core.audit import Deed
+    from scopegate.core.deeds import Deed
     from scopegate.store.audit import Journal
     from scopegate.store.servers import Servers
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from scopegate.core.audit import flag_set, policies_applied
 from scopegate.core.catalogue import Endpoint  # noqa: TC001 -- msgspec reads the annotation
 from scopegate.core.changes import plan
+from scopegate.core.deeds import flag_set, policies_applied
 from scopegate.core.policies import Policies
 from scopegate.store import layout
 from scopegate.store.records import decode, decode_names, encode, encode_names, readable

@@ -1,0 +1,178 @@
+"""What is done to keys, users, policies and flags, told from what was there before and what is there now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import UTC
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from scopegate.core.changes import Change
+    from scopegate.core.keys import KeyRecord
+    from scopegate.core.principal import User
+
+JsonObject = dict[str, Any]
+
+NOT_SHOWN = "(not shown)"
+# Of any other field of a key, a secret's digest first of all, an entry shows only that it changed.
+_SHOWN_OF_KEYS = frozenset({"type", "description", "created_at", "enabled", "expires_at", "user", "rules"})
+
+
+class Action(StrEnum):
+    """What was done."""
+
+    KEY_CREATE = "key.create"
+    KEY_ENABLE = "key.enable"
+    KEY_DISABLE = "key.disable"
+    KEY_EXTEND = "key.extend"
+    KEY_ROTATE = "key.rotate"
+    KEY_RULES = "key.rules"
+    KEY_EDIT = "key.edit"
+    KEY_DELETE = "key.delete"
+    USER_ADD = "user.add"
+    USER_PUT = "user.put"
+    USER_ROLE_ADD = "user.role.add"
+    USER_ROLE_REMOVE = "user.role.remove"
+    USER_ACTIVATE = "user.activate"
+    USER_DEACTIVATE = "user.deactivate"
+    USER_EDIT = "user.edit"
+    USER_DELETE = "user.delete"
+    POLICIES_APPLY = "policies.apply"
+    FLAG_SET = "flag.set"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What was done to what. ``changed`` has, by name, what was there before and what is there now."""
+
+    action: Action
+    kind: str
+    id: str
+    changed: Mapping[str, JsonObject]
+
+
+def moment_text(moment: datetime) -> str:
+    """RFC 3339 in UTC with ``Z``, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def key_created(record: KeyRecord) -> Deed:
+    """A new key."""
+    return Deed(Action.KEY_CREATE, "key", record.id, _differences({}, _of_key(record)))
+
+
+def key_changed(before: KeyRecord, after: KeyRecord) -> Deed | None:
+    """Another record of the same key; None if it is the same record."""
+    hidden = {
+        one.name: {"before": NOT_SHOWN, "after": NOT_SHOWN}
+        for one in fields(before)
+        if one.name not in _SHOWN_OF_KEYS and getattr(before, one.name) != getattr(after, one.name)
+    }
+    changed = {**_differences(_of_key(before), _of_key(after)), **hidden}
+    if not changed:
+        return None
+    match sorted(changed):
+        case ["enabled"]:
+            action = Action.KEY_ENABLE if after.enabled else Action.KEY_DISABLE
+        case ["expires_at"]:
+            action = Action.KEY_EXTEND
+        case ["rules"]:
+            action = Action.KEY_RULES
+        case names if "digest" in names:
+            action = Action.KEY_ROTATE
+        case _:
+            action = Action.KEY_EDIT
+    return Deed(action, "key", after.id, changed)
+
+
+def key_deleted(key_id: str, before: KeyRecord | None) -> Deed:
+    """A key that goes; its record is None where nobody can read it."""
+    shown = {} if before is None else _of_key(before)
+    return Deed(Action.KEY_DELETE, "key", key_id, _differences(shown, {}))
+
+
+def user_added(user: User) -> Deed:
+    """A new user."""
+    return Deed(Action.USER_ADD, "user", user.id, _differences({}, _of_user(user)))
+
+
+def user_put(before: User | None, after: User) -> Deed | None:
+    """A user who is stored, whoever was there; None if it is the same."""
+    changed = _differences({} if before is None else _of_user(before), _of_user(after))
+    return Deed(Action.USER_PUT, "user", after.id, changed) if changed else None
+
+
+def user_changed(before: User, after: User) -> Deed | None:
+    """A user with other facts; None if they are the same."""
+    changed = _differences(_of_user(before), _of_user(after))
+    if not changed:
+        return None
+    action = Action.USER_EDIT
+    if list(changed) == ["roles"]:
+        if before.roles < after.roles:
+            action = Action.USER_ROLE_ADD
+        elif after.roles < before.roles:
+            action = Action.USER_ROLE_REMOVE
+    elif list(changed) == ["active"]:
+        action = Action.USER_ACTIVATE if after.active else Action.USER_DEACTIVATE
+    return Deed(action, "user", after.id, changed)
+
+
+def user_deleted(user_id: str, before: User | None) -> Deed:
+    """A user who goes; None where nobody can read the record."""
+    shown = {} if before is None else _of_user(before)
+    return Deed(Action.USER_DELETE, "user", user_id, _differences(shown, {}))
+
+
+def policies_applied(changes: Iterable[Change]) -> Deed | None:
+    """Other policies; None if nothing is different."""
+    changed = {
+        change.subject: {"before": _names(change.before), "after": _names(change.after)} for change in changes
+    }
+    return Deed(Action.POLICIES_APPLY, "policies", "", changed) if changed else None
+
+
+def flag_set(name: str, *, before: bool, after: bool) -> Deed | None:
+    """A feature flag that is turned; None if it stands like that already."""
+    if before == after:
+        return None
+    return Deed(Action.FLAG_SET, "flag", name, {"on": {"before": before, "after": after}})
+
+
+def _names(names: tuple[str, ...] | None) -> list[str] | None:
+    return None if names is None else list(names)
+
+
+def _of_key(record: KeyRecord) -> JsonObject:
+    return {
+        "type": record.type.value,
+        "description": record.description,
+        "created_at": moment_text(record.created_at),
+        "enabled": record.enabled,
+        "expires_at": None if record.expires_at is None else moment_text(record.expires_at),
+        "user": record.user,
+        "rules": [{"method": rule.method, "url": rule.url} for rule in record.rules],
+    }
+
+
+def _of_user(user: User) -> JsonObject:
+    return {
+        "name": user.name,
+        "email": user.email,
+        "organization": user.organization,
+        "active": user.active,
+        "groups": sorted(user.groups),
+        "roles": sorted(user.roles),
+    }
+
+
+def _differences(before: JsonObject, after: JsonObject) -> dict[str, JsonObject]:
+    return {
+        name: {"before": before.get(name), "after": after.get(name)}
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name) or before.keys() != after.keys()
+    }

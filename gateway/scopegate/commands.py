@@ -17,25 +17,29 @@ from scopegate.core.keys import KeyRecord, KeyState, KeyType, Rule
 from scopegate.core.preview import Gap, gaps
 from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize
+from scopegate.core.rotation import DEFAULT_OVERLAP, rotated
 from scopegate.core.tenants import SCOPED_API
 from scopegate.enforcer import utc_now
 from scopegate.store.keys import no_such_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from scopegate.core.policies import Policies
     from scopegate.core.principal import Principal, User
     from scopegate.store import Store
 
 _MINTING_ATTEMPTS = 5
+_ONLY_TWO = (
+    "The secret that was retiring from the rotation before is over now: only two secrets are ever valid."
+)
 _FULL_URL = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key that was just created. ``secret`` is its text; nobody can read it again later."""
+    """A key that was just created or rotated. ``secret`` is its text; nobody can read it again later."""
 
     record: KeyRecord
     secret: str = field(repr=False)
@@ -178,6 +182,38 @@ class Commands:
             return changed
 
         return await self._store.keys.change(key_id, extended)
+
+    async def rotate_key(
+        self, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP, drop_retiring: bool = False
+    ) -> IssuedKey:
+        """Give a key another secret; the one it had stays valid for `overlap`.
+
+        Args:
+            key_id: the whole id of the key.
+            overlap: 0 to 7 days.
+            drop_retiring: whether a secret that still retires from the rotation before is given up.
+
+        Raises:
+            InvalidInput: the overlap is too long.
+            NotFound: there is no such key, or its seven days are over.
+            Conflict: the key has expired, or a secret of it is still retiring.
+        """
+        now = self._clock()
+        key = keys.with_new_secret(key_id, self._choose, prefix=self._key_prefix)
+        digest = keys.digest(key, pepper=self._pepper)
+        warnings: tuple[str, ...] = ()
+
+        def edit(record: KeyRecord) -> KeyRecord:
+            nonlocal warnings
+            if record.digest == digest:
+                return record  # it was stored, and only the answer was lost
+            if keys.state(record, now) is KeyState.DELETED:
+                raise no_such_key(key_id)
+            edited = rotated(record, digest, overlap=overlap, now=now, drop_retiring=drop_retiring)
+            warnings = () if keys.retiring_at(record, now) is None else (_ONLY_TWO,)
+            return edited
+
+        return IssuedKey(await self._store.keys.change(key_id, edit), key.text, warnings)
 
     async def delete_key(self, key_id: str) -> None:
         """Delete a key for good; requests see it at once."""

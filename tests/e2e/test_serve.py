@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import secrets
 import signal
 import socket
 import tempfile
@@ -16,6 +18,7 @@ import pytest
 from conftest import find_free_port, require_program
 from e2e.gateways import Gateway, Upstream, ports_are_free, serving, upstream_server
 from e2e.processes import SCOPEGATE, listens, processes_of, running, scopegate, wait_until
+from scopegate.core.keys import mint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,6 +189,29 @@ def test_a_disabled_key_is_refused_at_the_next_request_by_every_worker(gateway: 
     assert _statuses(gateway, key["secret"]) == {200}
     gateway.cli("key", "delete", key["id"], "--yes")
     assert _statuses(gateway, key["secret"]) == {401}
+
+
+def test_within_the_overlap_both_secrets_open_and_then_the_new_one_alone(gateway: Gateway) -> None:
+    key = gateway.create_key()
+    assert _statuses(gateway, key["secret"]) == {200}
+    new = json.loads(gateway.cli("key", "rotate", key["id"], "--overlap", "5s", "-o", "json").out)
+    assert new["id"] == key["id"]
+    assert _statuses(gateway, key["secret"]) == {200}
+    assert _statuses(gateway, new["secret"]) == {200}
+    wait_until(lambda: _statuses(gateway, key["secret"]) == {401}, "the overlap ends")
+    assert _statuses(gateway, new["secret"]) == {200}
+    unknown = mint("000", secrets.choice).text
+    answers = [gateway.get("/x", text) for text in (key["secret"], unknown)]
+    old, wrong = (answer.json() | {"instance": ""} for answer in answers)
+    assert old == wrong
+
+
+def test_without_an_overlap_the_old_secret_is_refused_at_the_next_request(gateway: Gateway) -> None:
+    key = gateway.create_key("--type", "desktop")
+    assert _statuses(gateway, key["secret"]) == {200}
+    new = json.loads(gateway.cli("key", "rotate", key["id"], "--overlap", "0", "--yes", "-o", "json").out)
+    assert _statuses(gateway, key["secret"]) == {401}
+    assert _statuses(gateway, new["secret"]) == {200}
 
 
 def test_a_role_that_is_taken_away_counts_at_the_next_request_to_every_worker(gateway: Gateway) -> None:

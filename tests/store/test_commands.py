@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scopegate.commands import Commands
+from scopegate.commands import Commands, IssuedKey
 from scopegate.core import keys
 from scopegate.core.catalogue import Endpoint
 from scopegate.core.errors import Conflict, FeatureDisabled, InvalidInput, KeyLimitReached, NotFound
-from scopegate.core.keys import BASE62, KeyRecord, KeyState, KeyType, Rule
+from scopegate.core.keys import BASE62, KeyRecord, KeyState, KeyType, RetiringSecret, Rule
 from scopegate.core.policies import Policies
 from scopegate.core.reasons import Reason
 from scopegate.enforcer import Enforcer
@@ -360,6 +361,81 @@ async def test_a_refused_extension_changes_nothing(commands: Commands, store: St
             await commands.extend_key(key_id(number), expires_at)
         assert refused.value.code == code
     assert await store.keys.get(key_id(1)) == key(1, expires_at=NOW + WEEK)
+
+
+# Rotating keys
+
+
+@pytest.mark.parametrize("facts", [{"type": KeyType.DESKTOP}, {"user": "kim"}, {"expires_at": NOW + WEEK}])
+async def test_a_rotated_key_has_two_secrets_for_a_while(
+    commands: Commands, store: Store, raw: Any, facts: dict[str, Any]
+) -> None:
+    await store.keys.create(key(**facts), now=NOW)
+    deleted_at = raw.pexpiretime(layout.key_record(TAG, key().id))
+    issued = await commands.rotate_key(key().id, overlap=timedelta(hours=2))
+    text = keys.parse(issued.secret)
+    assert text is not None
+    assert (text.id, keys.digest(text)) == (key().id, issued.record.digest)
+    assert issued.record == await store.keys.get(key().id)
+    assert issued.record == replace(
+        key(**facts),
+        digest=issued.record.digest,
+        retiring=RetiringSecret(key().digest, NOW + timedelta(hours=2)),
+    )
+    assert not issued.warnings
+    assert raw.pexpiretime(layout.key_record(TAG, key().id)) == deleted_at
+
+
+async def test_a_third_secret_ends_the_first(commands: Commands, store: Store) -> None:
+    await store.keys.create(key(), now=NOW)
+    second = await commands.rotate_key(key().id)
+    with pytest.raises(Conflict) as refused:
+        await commands.rotate_key(key().id)
+    assert refused.value.code == "secret_retiring"
+    assert await store.keys.get(key().id) == second.record
+    third = await commands.rotate_key(key().id, drop_retiring=True)
+    assert third.record.retiring == RetiringSecret(second.record.digest, NOW + timedelta(days=1))
+    assert "only two" in str(third.warnings)
+
+
+async def test_of_rotations_at_the_same_time_one_is_done(commands: Commands, store: Store) -> None:
+    await store.keys.create(key(), now=NOW)
+    outcomes = await asyncio.gather(
+        *(commands.rotate_key(key().id) for _ in range(5)), return_exceptions=True
+    )
+    (done,) = (outcome for outcome in outcomes if isinstance(outcome, IssuedKey))
+    assert all(isinstance(outcome, Conflict | IssuedKey) for outcome in outcomes)
+    assert await store.keys.get(key().id) == done.record
+    assert done.record.retiring == RetiringSecret(key().digest, NOW + timedelta(days=1))
+
+
+async def test_a_key_that_is_gone_or_has_expired_is_not_rotated(
+    commands: Commands, store: Store, clock: Clock
+) -> None:
+    with pytest.raises(NotFound):
+        await commands.rotate_key(key().id)
+    await store.keys.create(key(expires_at=NOW), now=NOW - WEEK)
+    with pytest.raises(Conflict) as refused:
+        await commands.rotate_key(key().id)
+    assert refused.value.code == "key_expired"
+    assert await store.keys.get(key().id) == key(expires_at=NOW)
+    clock.now = NOW + WEEK
+    with pytest.raises(NotFound):
+        await commands.rotate_key(key().id)
+
+
+async def test_a_rotation_whose_answer_was_lost_is_made_once(commands: Commands, store: Store) -> None:
+    """The change is made again on what it has made itself, as the client does after a lost answer."""
+    await store.keys.create(key(), now=NOW)
+    change = store.keys.change
+
+    async def changed_twice(key_id: str, edit: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
+        await change(key_id, edit)
+        return await change(key_id, edit)
+
+    store.keys.change = changed_twice  # type: ignore[method-assign]
+    issued = await commands.rotate_key(key().id)
+    assert issued.record.retiring == RetiringSecret(key().digest, NOW + timedelta(days=1))
 
 
 # Users

@@ -41,6 +41,10 @@ MAX_DESCRIPTION = 500
 # Unicode's embeddings, overrides and isolates: with them a text reads otherwise than it is stored.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+# Marks a field of a record that was added later: while it is None, the record is stored without it, so
+# that what was stored before stays readable, and a version that does not know it reads what it can judge.
+WRITTEN_IF_ANY = {"written_if_any": True}
+
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}")
 _TEXT_LENGTH = 16 + 1 + ID_LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH  # with the longest prefix
 
@@ -85,6 +89,11 @@ def mint(tenant_tag: str, choose: Callable[[str], str], *, prefix: str = DEFAULT
     ``secrets.choice``.
     """
     key_id = tenant_tag + "".join(choose(BASE62) for _ in range(ID_LENGTH - TENANT_TAG_LENGTH))
+    return with_new_secret(key_id, choose, prefix=prefix)
+
+
+def with_new_secret(key_id: str, choose: Callable[[str], str], *, prefix: str = DEFAULT_PREFIX) -> KeyText:
+    """The key with this id and a secret that nobody has yet; `choose` as in `mint`."""
     secret = "".join(choose(BASE62) for _ in range(SECRET_LENGTH))
     body = f"{prefix}_{key_id}_{secret}"
     return KeyText(id=key_id, text=body + _checksum(body))
@@ -174,13 +183,28 @@ class Rule:
         object.__setattr__(self, "url", UrlPattern.parse(self.url).text)
 
 
+@dataclass(frozen=True, slots=True)
+class RetiringSecret:
+    """The secret that a key had before its latest rotation: ``digest`` proves it before ``until``, aware."""
+
+    digest: str = field(repr=False)
+    until: datetime
+
+    def __post_init__(self) -> None:
+        if self.until.tzinfo is None:
+            raise InvalidInput(
+                "overlap", "The end of the overlap has no time zone.", hint="Write it in UTC, with Z."
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
     """What the store knows of a key. A record that exists has just the fields of its type.
 
     ``user`` is the id of the one user whose live privileges bound the key, or None for All
     (rule D7). ``expires_at`` is aware, in UTC, or None for never (rule D5). A custom key may lose
-    all its rules later; it then opens nothing.
+    all its rules later; it then opens nothing. ``retiring`` stays after its end, when it proves
+    nothing any more; `retiring_at` tells whether it counts.
     """
 
     id: str
@@ -193,6 +217,7 @@ class KeyRecord:
     expires_at: datetime | None = None
     user: str | None = None
     rules: tuple[Rule, ...] = ()
+    retiring: RetiringSecret | None = field(default=None, metadata=WRITTEN_IF_ANY)
 
     def __post_init__(self) -> None:
         if self.expires_at is not None and self.expires_at.tzinfo is None:
@@ -235,6 +260,12 @@ class KeyRecord:
     def delete_at(self) -> datetime | None:
         """When the system deletes the key: seven days after its expiry (rule D5)."""
         return None if self.expires_at is None else self.expires_at + DELETION_DELAY
+
+
+def retiring_at(record: KeyRecord, now: datetime) -> RetiringSecret | None:
+    """The secret that is valid beside the present one at `now`, if there is one."""
+    retiring = record.retiring
+    return None if retiring is None or now >= retiring.until else retiring
 
 
 def state(record: KeyRecord, now: datetime) -> KeyState:

@@ -1,0 +1,60 @@
+"""Moments and periods, as a person types them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from scopegate.core.errors import InvalidInput
+from scopegate.core.rotation import require_overlap
+
+NEVER = "never"
+_PERIOD = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_expiry(text: str, now: datetime) -> datetime | None:
+    """The moment that `text` names: ``never``, a period from `now`, or a date and time with offset.
+
+    Raises:
+        InvalidInput: it names none.
+    """
+    if text == NEVER:
+        return None
+    period = _period(text, "hd")
+    if period is not None:
+        return (now + period).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # said below
+    raise InvalidInput(
+        "expires",
+        f"{text!r} is not a date and time with an offset.",
+        hint="Write 2027-03-31T23:59+02:00, 2027-03-31T21:59Z, a period such as 90d, or never.",
+    )
+
+
+def parse_overlap(text: str) -> timedelta:
+    """For how long two secrets of a key are valid: 0, or a period of at most seven days.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    overlap = timedelta(0) if text == "0" else _period(text, "smhd")
+    if overlap is None:
+        raise InvalidInput(
+            "overlap",
+            f"{text!r} is not a period.",
+            hint="Write 0 (at once), or a period of at most 7d, such as 24h, 90m or 30s.",
+        )
+    return require_overlap(overlap)
+
+
+def _period(text: str, units: str) -> timedelta | None:
+    period = _PERIOD.fullmatch(text)
+    return (
+        None if period is None or period[2] not in units else timedelta(**{_UNITS[period[2]]: int(period[1])})
+    )

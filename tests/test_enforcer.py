@@ -357,7 +357,7 @@ async def test_wrong_keys_are_refused_as_such_up_to_the_limit(
 
 
 async def test_all_kinds_of_wrong_keys_count_together(facts: Facts) -> None:
-    door = Door(facts, failure_limit=4)
+    door = Door(facts, failure_limit=len(WRONG))
     asked = [cases(facts)[name][0] for name in WRONG]
     assert await door.reasons(*asked) == [cases(facts)[name][1] for name in WRONG]
     assert set(await door.reasons(*asked)) == {Reason.TOO_MANY_FAILURES}

@@ -10,14 +10,13 @@ import click
 from scopegate.cli.invocation import Invocation, on_instance
 from scopegate.cli.keyanswer import ALL_USERS, print_issued, print_key, secret_file_option, secret_place
 from scopegate.cli.keyrotation import rotate
+from scopegate.cli.keyrules import rules_group, rules_of
 from scopegate.cli.output import confirm, note, print_json, print_table
 from scopegate.cli.periods import NEVER, parse_expiry
-from scopegate.core.errors import InvalidInput
-from scopegate.core.keys import KeyRecord, KeyType, Rule
+from scopegate.core.keys import KeyRecord, KeyType
 from scopegate.representations import key_object
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from scopegate.commands import Commands, IssuedKey
@@ -28,7 +27,8 @@ def key_group() -> None:
     """Create and manage API keys."""
 
 
-key_group.add_command(rotate)
+for command in (rotate, rules_group):
+    key_group.add_command(command)
 
 
 @key_group.command("create")
@@ -59,7 +59,7 @@ def create(
     secret_file: Path | None,
 ) -> None:
     """Create a key. Its secret is shown this once."""
-    rules = _rules(urls, methods)
+    rules = rules_of(urls, methods)
     expires_at = parse_expiry(expires, datetime.now(UTC))
 
     async def action(commands: Commands) -> tuple[IssuedKey, datetime]:
@@ -178,16 +178,6 @@ def delete(invocation: Invocation, key_id: str, *, yes: bool) -> None:
         print_json({"id": found.id, "state": "deleted"})
     else:
         note(f"Deleted {found.id}: {found.description}")
-
-
-def _rules(urls: Sequence[str], methods: Sequence[str]) -> tuple[Rule, ...]:
-    if len(urls) != len(methods):
-        raise InvalidInput(
-            "method",
-            f"There are {len(urls)} --url and {len(methods)} --method.",
-            hint="Give each --url its --method, in the same order.",
-        )
-    return tuple(Rule(method, url) for url, method in zip(urls, methods, strict=True))
 
 
 def _set_enabled(invocation: Invocation, key_id: str, *, enabled: bool) -> None:

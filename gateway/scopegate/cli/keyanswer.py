@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from scopegate.cli.invocation import Invocation
-    from scopegate.commands import IssuedKey
+    from scopegate.commands import EditedKey, IssuedKey
     from scopegate.core.keys import KeyRecord
 
 ALL_USERS = "all"
@@ -37,6 +37,13 @@ def print_key(invocation: Invocation, record: KeyRecord, now: datetime) -> None:
         print_json(key_object(record, now))
     else:
         _print_fields(record, now)
+
+
+def print_edited(invocation: Invocation, edited: EditedKey, now: datetime) -> None:
+    """Answer with a key that was changed, and say what is to be said of that."""
+    for warning in edited.warnings:
+        note(f"warning: {warning}")
+    print_key(invocation, edited.record, now)
 
 
 def print_issued(invocation: Invocation, issued: IssuedKey, now: datetime, secret_file: Path | None) -> None:

@@ -284,10 +284,10 @@ def require_creatable(
         InvalidInput: no description, an expiry in the past, no rule, too many rules, a rule twice,
             or a method that a rule may not name in this tenant.
     """
-    _require_description(record.description)
+    require_description(record.description)
     require_future_expiry(record.expires_at, now)
     if record.type is KeyType.CUSTOM:
-        _require_rules(record.rules, rule_methods)
+        require_rules(record.rules, rule_methods)
 
 
 def require_future_expiry(expires_at: datetime | None, now: datetime) -> None:
@@ -305,7 +305,12 @@ def require_future_expiry(expires_at: datetime | None, now: datetime) -> None:
         )
 
 
-def _require_description(description: str) -> None:
+def require_description(description: str) -> None:
+    """Refuse a description that tells nothing, or that cannot stand on one line (D6).
+
+    Raises:
+        InvalidInput: that says which of it.
+    """
     if not description.strip():
         raise InvalidInput(
             "description",
@@ -331,7 +336,13 @@ def _breaks_the_line(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in _BIDI_CONTROLS
 
 
-def _require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str]) -> None:
+def require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str] = DEFAULT_RULE_METHODS) -> None:
+    """Refuse rules that a custom key cannot get (D9).
+
+    Raises:
+        InvalidInput: there is none, or too many, one is there twice, or names a method that a rule may
+            not name in this tenant.
+    """
     if not rules:
         raise InvalidInput(
             "rules",

@@ -49,11 +49,7 @@ def rotated(
     """
     require_overlap(overlap)
     if state(record, now) in {KeyState.EXPIRED, KeyState.DELETED}:
-        raise Conflict(
-            f"The key {record.id} has expired, so a new secret of it would open nothing.",
-            hint=f"Extend it first: scopegate key extend {record.id} --expires 90d",
-            code="key_expired",
-        )
+        raise has_expired(record)
     if not drop_retiring and retiring_at(record, now) is not None:
         raise Conflict(
             f"The key {record.id} was rotated before, and the secret from before that is still valid.",
@@ -62,3 +58,12 @@ def rotated(
         )
     retiring = RetiringSecret(record.digest, now + overlap) if overlap else None
     return replace(record, digest=digest, retiring=retiring)
+
+
+def has_expired(record: KeyRecord) -> Conflict:
+    """The error that says that a key has expired, so what is asked for would open nothing."""
+    return Conflict(
+        f"The key {record.id} has expired.",
+        hint=f"Extend it first: scopegate key extend {record.id} --expires 90d",
+        code="key_expired",
+    )

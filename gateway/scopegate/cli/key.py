@@ -9,6 +9,7 @@ import click
 
 from scopegate.cli.invocation import Invocation, on_instance
 from scopegate.cli.keyanswer import ALL_USERS, print_issued, print_key, secret_file_option, secret_place
+from scopegate.cli.keyedit import duplicate, edit
 from scopegate.cli.keyrotation import rotate
 from scopegate.cli.keyrules import rules_group, rules_of
 from scopegate.cli.output import confirm, note, print_json, print_table
@@ -27,7 +28,7 @@ def key_group() -> None:
     """Create and manage API keys."""
 
 
-for command in (rotate, rules_group):
+for command in (rotate, edit, duplicate, rules_group):
     key_group.add_command(command)
 
 

@@ -465,7 +465,7 @@ class Commands:
         return changes
 
     async def scoped_api(self) -> bool:
-        """Whether custom keys can be created (D4)."""
+        """Whether custom keys can be created and given rules (D4)."""
         return await self._store.policies.flag(SCOPED_API)
 
     async def set_scoped_api(self, *, on: bool) -> None:

@@ -344,13 +344,13 @@ def test_a_stream_on_the_old_secret_ends_with_the_overlap(
         old_peer = stream(by_old, upstream, admin.key)
         overlap = timedelta(seconds=3)
         issued = admin.do(lambda store: Commands(store).rotate_key(admin.id, overlap=overlap))
-        new_peer = stream(by_new, upstream, issued.secret.encode())
         old_peer.send(b"4\r\nmore\r\n")
         assert by_old.chunk() == b"more"
         with pytest.raises(Cut):
             by_old.chunk()
         assert datetime.now(UTC) >= issued.record.retiring.until
         assert old_peer.is_over()
+        new_peer = stream(by_new, upstream, issued.secret.encode())
         new_peer.send(b"4\r\nmore\r\n")
         assert by_new.chunk() == b"more"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scopegate.admissions import Admissions
-from scopegate.core.keys import KeyRecord, KeyType
+from scopegate.core.keys import KeyRecord, KeyType, RetiringSecret
 from store.test_view import interleavings
 
 if TYPE_CHECKING:
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 TAG = "000"
 
 
-def record(name: str = "one", *, user: str | None = None, expires_at: datetime | None = None) -> KeyRecord:
+def record(
+    name: str = "one",
+    *,
+    user: str | None = None,
+    expires_at: datetime | None = None,
+    retiring_until: datetime | None = None,
+) -> KeyRecord:
     return KeyRecord(
         id=f"{TAG}{name}",
         tenant="default",
@@ -28,6 +34,7 @@ def record(name: str = "one", *, user: str | None = None, expires_at: datetime |
         created_at=datetime(2027, 1, 1, tzinfo=UTC),
         user=user,
         expires_at=expires_at,
+        retiring=None if retiring_until is None else RetiringSecret("old", retiring_until),
     )
 
 
@@ -261,6 +268,45 @@ async def test_it_is_reviewed_when_its_key_expires() -> None:
     admissions.follow(later, record("later", expires_at=now + timedelta(seconds=0.4)))
     await until(lambda: later.reviews > 0)
     admissions.close()
+
+
+async def test_it_is_reviewed_when_the_old_secret_of_its_key_is_over() -> None:
+    now = datetime.now(UTC)
+    began = asyncio.get_running_loop().time()
+
+    def clock() -> datetime:
+        return now + timedelta(seconds=asyncio.get_running_loop().time() - began)
+
+    admissions = Admissions(patience=5.0, clock=clock)
+    admissions.told(from_now_on=True)
+    ends, expires_at = now + timedelta(seconds=0.2), now + timedelta(seconds=1.5)
+    by_old, by_new, other = Stream(), Stream(), Stream()
+    admissions.follow(by_old, record(retiring_until=ends, expires_at=expires_at))
+    admissions.follow(by_new, record(retiring_until=ends, expires_at=expires_at))
+    admissions.follow(other, record("other", retiring_until=now + timedelta(hours=1)))
+    by_old.allowed = False
+    await until(lambda: not by_old.running)
+    assert clock() >= ends
+    await until(lambda: by_new.reviews == 1)
+    # The record is read anew, as it is: what was reviewed for its end once is not again.
+    admissions.follow(by_new, record(retiring_until=ends, expires_at=expires_at))
+    await settled()
+    assert by_new.reviews == 1
+    # Its expiry is awaited all the same.
+    await until(lambda: by_new.reviews == 2)
+    assert clock() >= expires_at
+    # Another rotation has another end.
+    admissions.follow(by_new, record(retiring_until=clock() + timedelta(seconds=0.1)))
+    await until(lambda: by_new.reviews == 3)
+    assert not other.reviews
+
+
+async def test_an_end_that_passed_before_the_record_was_read_is_noticed(admissions: Admissions) -> None:
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    stream, other = Stream(), Stream()
+    admissions.follow(stream, record(retiring_until=ends))
+    admissions.follow(other, record(retiring_until=ends - timedelta(hours=2)))
+    await until(lambda: stream.reviews == 1 and other.reviews == 1)
 
 
 class World:

@@ -17,7 +17,7 @@ from scopegate.core.attempts import FAILURES
 from scopegate.core.catalogue import Catalogue, Endpoint
 from scopegate.core.decision import Scope
 from scopegate.core.errors import MatchingFailed, StoreUnavailable
-from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
+from scopegate.core.keys import KeyRecord, KeyText, KeyType, RetiringSecret, Rule
 from scopegate.core.limits import Limits
 from scopegate.core.principal import Principal
 from scopegate.core.reasons import Reason
@@ -118,6 +118,12 @@ def cases(facts: Facts) -> dict[str, tuple[dict[str, Any], Reason]]:
     external = facts.put(mint(), user="maria")
     forged = mint()
     facts.scopes[forged.id] = facts.scopes[external.id]
+    rotated = {until: mint() for until in (NOW, NOW + timedelta(seconds=1))}
+    for until, key in rotated.items():
+        facts.put(key, digest=keys.digest(mint()), retiring=RetiringSecret(keys.digest(key), until))
+    rotating = facts.put(
+        mint(), digest=keys.digest(mint()), retiring=RetiringSecret(keys.digest(mint()), max(rotated))
+    )
     bad = [(b"content-length", b"1"), (b"content-length", b"1")]
     return {
         "allowed": (request(custom), Reason.ALLOWED),
@@ -136,6 +142,9 @@ def cases(facts: Facts) -> dict[str, tuple[dict[str, Any], Reason]]:
         "garbage": (request("nonsense"), Reason.KEY_MALFORMED),
         "nobody's": (request(mint()), Reason.KEY_UNKNOWN),
         "forged": (request(forged), Reason.KEY_SECRET_WRONG),
+        "forged while another retires": (request(rotating), Reason.KEY_SECRET_WRONG),
+        "retired": (request(rotated[min(rotated)]), Reason.KEY_SECRET_WRONG),
+        "retiring": (request(rotated[max(rotated)]), Reason.ALLOWED),
         "disabled": (request(facts.put(mint(), enabled=False)), Reason.KEY_DISABLED),
         "expired": (request(facts.put(mint(), expires_at=NOW)), Reason.KEY_EXPIRED),
         "deleted": (request(facts.put(mint(), expires_at=NOW - timedelta(days=7))), Reason.KEY_DELETED),
@@ -241,7 +250,7 @@ def test_judging_what_is_known_needs_no_event_loop(facts: Facts) -> None:
 # Failed authentication
 
 ORIGIN = bytes([8, 8, 4, 4])
-WRONG = ("garbage", "nobody's", "forged", "deleted")
+WRONG = ("garbage", "nobody's", "forged", "forged while another retires", "retired", "deleted")
 
 
 class Work:
@@ -266,7 +275,7 @@ class Work:
 
 @pytest.mark.parametrize("known", [{"scope"}, set()], ids=["known", "asked for"])
 @pytest.mark.parametrize("name", WRONG)
-async def test_a_wrong_key_takes_one_digest_one_look_up_and_one_comparison(
+async def test_a_wrong_key_takes_one_digest_one_look_up_and_two_comparisons(
     facts: Facts, monkeypatch: pytest.MonkeyPatch, name: str, known: set[str]
 ) -> None:
     asked, reason = cases(facts)[name]
@@ -281,7 +290,7 @@ async def test_a_wrong_key_takes_one_digest_one_look_up_and_one_comparison(
         verdict = await ENFORCER.judge(facts, presented, *question, query=b"")
     assert verdict is not None
     assert verdict.decision.reason is reason
-    assert (work.digests, facts.looked_up, work.comparisons) == (1, 1, 1)
+    assert (work.digests, facts.looked_up, work.comparisons) == (1, 1, 2)
     assert facts.asked == ([] if known else ["scope"])
 
 
@@ -348,7 +357,7 @@ async def test_wrong_keys_are_refused_as_such_up_to_the_limit(
 
 
 async def test_all_kinds_of_wrong_keys_count_together(facts: Facts) -> None:
-    door = Door(facts, failure_limit=4)
+    door = Door(facts, failure_limit=len(WRONG))
     asked = [cases(facts)[name][0] for name in WRONG]
     assert await door.reasons(*asked) == [cases(facts)[name][1] for name in WRONG]
     assert set(await door.reasons(*asked)) == {Reason.TOO_MANY_FAILURES}

@@ -47,13 +47,14 @@ class Admitted(Protocol):
 class _Key:
     """One key, its latest record, and what it has let in."""
 
-    __slots__ = ("admitted", "id", "record", "timer")
+    __slots__ = ("admitted", "id", "overlap_ended", "record", "timer")
 
     def __init__(self, key_id: str) -> None:
         self.id = key_id
         self.record: KeyRecord | None = None
         self.admitted: set[Admitted] = set()
         self.timer: asyncio.TimerHandle | None = None
+        self.overlap_ended: datetime | None = None  # the end for which all was reviewed
 
     @property
     def user(self) -> tuple[str, str] | None:
@@ -204,7 +205,7 @@ class Admissions:
     def _index(self, key: _Key) -> None:
         if key.user is not None:
             self._keys_of_users.setdefault(key.user, set()).add(key)
-        self._await_expiry(key)
+        self._await_end(key)
 
     def _remove_from_index(self, key: _Key) -> None:
         if key.timer is not None:
@@ -216,16 +217,27 @@ class Admissions:
             if not keys:
                 del self._keys_of_users[key.user]
 
-    def _await_expiry(self, key: _Key) -> None:
+    def _await_end(self, key: _Key) -> None:
+        """Have what the key has let in reviewed when the key expires, and when its old secret is over."""
         key.timer = None
-        expires_at = None if key.record is None else key.record.expires_at
-        if expires_at is None:
+        if key.record is None:
             return
-        left = (expires_at - self._clock()).total_seconds()
-        if left > 0:
-            key.timer = self._loop.call_later(min(left, _LONGEST_TIMER), self._await_expiry, key)
-        else:
+        now = self._clock()
+        ends = []
+        if key.record.expires_at is not None:
+            ends.append(key.record.expires_at)
+        retiring = key.record.retiring
+        # Past it, the record stays as it is, and each new reading of it comes here: one review is enough.
+        if retiring is not None and retiring.until != key.overlap_ended:
+            ends.append(retiring.until)
+            if retiring.until <= now:
+                key.overlap_ended = retiring.until
+        if any(end <= now for end in ends):
             self._review(key.admitted)
+        later = [end for end in ends if end > now]
+        if later:
+            left = (min(later) - now).total_seconds()
+            key.timer = self._loop.call_later(min(left, _LONGEST_TIMER), self._await_end, key)
 
     def _review(self, several: Iterable[Admitted]) -> None:
         """Have these judged anew, soon; one whose review is under way, after it once more."""

@@ -6,7 +6,7 @@ import re
 import secrets
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from scopegate.core import keys
 from scopegate.core.audit import parse
@@ -15,18 +15,20 @@ from scopegate.core.changes import Change, plan
 from scopegate.core.decision import Decision, Scope, decide
 from scopegate.core.errors import Conflict, InvalidInput, KeyLimitReached, NotFound
 from scopegate.core.explanation import Step, explain
+from scopegate.core.keyediting import KeyChanges, edited, with_rules, without_rules
 from scopegate.core.keys import KeyRecord, KeyState, KeyType, Rule
 from scopegate.core.preview import Gap, gaps
 from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize
+from scopegate.core.rotation import DEFAULT_OVERLAP, has_expired, rotated
 from scopegate.core.tenants import SCOPED_API
 from scopegate.enforcer import utc_now
 from scopegate.store.audit import readable_entry
-from scopegate.store.keys import no_such_key
+from scopegate.store.keys import no_such_key, scoped_api_off
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from scopegate.core.audit import Selection, Verification
     from scopegate.core.deeds import JsonObject
@@ -35,15 +37,27 @@ if TYPE_CHECKING:
     from scopegate.store import Store
 
 _MINTING_ATTEMPTS = 5
+_EDITING_ATTEMPTS = 20
+_ONLY_TWO = (
+    "The secret that was retiring from the rotation before is over now: only two secrets are ever valid."
+)
 _FULL_URL = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key that was just created. ``secret`` is its text; nobody can read it again later."""
+    """A key that was just created or rotated. ``secret`` is its text; nobody can read it again later."""
 
     record: KeyRecord
     secret: str = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EditedKey:
+    """A key that was just changed, and what is to be said of it."""
+
+    record: KeyRecord
     warnings: tuple[str, ...] = ()
 
 
@@ -184,6 +198,130 @@ class Commands:
 
         return await self._store.keys.change(key_id, extended)
 
+    async def rotate_key(
+        self, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP, drop_retiring: bool = False
+    ) -> IssuedKey:
+        """Give a key another secret; the one it had stays valid for `overlap`.
+
+        Args:
+            key_id: the whole id of the key.
+            overlap: 0 to 7 days.
+            drop_retiring: whether a secret that still retires from the rotation before is given up.
+
+        Raises:
+            InvalidInput: the overlap is too long.
+            NotFound: there is no such key, or its seven days are over.
+            Conflict: the key has expired, or a secret of it is still retiring.
+        """
+        now = self._clock()
+        key = keys.with_new_secret(key_id, self._choose, prefix=self._key_prefix)
+        digest = keys.digest(key, pepper=self._pepper)
+        warnings: tuple[str, ...] = ()
+
+        def edit(record: KeyRecord) -> KeyRecord:
+            nonlocal warnings
+            if record.digest == digest:
+                return record  # it was stored, and only the answer was lost
+            if keys.state(record, now) is KeyState.DELETED:
+                raise no_such_key(key_id)
+            edited = rotated(record, digest, overlap=overlap, now=now, drop_retiring=drop_retiring)
+            warnings = () if keys.retiring_at(record, now) is None else (_ONLY_TWO,)
+            return edited
+
+        return IssuedKey(await self._store.keys.change(key_id, edit), key.text, warnings)
+
+    async def add_rules(self, key_id: str, rules: tuple[Rule, ...]) -> EditedKey:
+        """Have a custom key open more; requests see it at once.
+
+        Raises:
+            FeatureDisabled: Scoped API is off (D4).
+            InvalidInput: the key is not custom, could not have been created with all these rules, or its
+                user could not use a new one (D10).
+            NotFound: there is no such key.
+        """
+        if not await self.scoped_api():
+            raise scoped_api_off()
+        return await self._edit(
+            key_id, lambda record: with_rules(record, rules), checked_from=lambda record: len(record.rules)
+        )
+
+    async def remove_rules(
+        self, key_id: str, rules: tuple[Rule, ...], *, even_the_last: bool = False
+    ) -> EditedKey:
+        """Have a custom key open less, also while Scoped API is off; requests see it at once.
+
+        Raises:
+            InvalidInput: the key is not custom.
+            NotFound: there is no such key, or it has no such rule.
+            Conflict: no rule would be left, without `even_the_last`.
+        """
+
+        def edit(record: KeyRecord) -> KeyRecord:
+            return without_rules(record, rules, even_the_last=even_the_last)
+
+        return EditedKey(await self._store.keys.change(key_id, edit))
+
+    async def edit_key(self, key_id: str, **changes: Unpack[KeyChanges]) -> EditedKey:
+        """Give a key another description, expiry or user; requests see it at once.
+
+        Raises:
+            InvalidInput: a value breaks a rule of the key's type, there is no such user, or the user
+                could not use a rule (D10).
+            NotFound: there is no such key, or its seven days are over.
+        """
+        now = self._clock()
+
+        def edit(record: KeyRecord) -> KeyRecord:
+            if keys.state(record, now) is KeyState.DELETED:
+                raise no_such_key(key_id)
+            return edited(record, changes, now)
+
+        if "user" in changes:
+            return await self._edit(key_id, edit)
+        return EditedKey(await self._store.keys.change(key_id, edit))
+
+    async def duplicate_key(self, key_id: str, *, description: str) -> IssuedKey:
+        """Create a key of the same type, with the same user, rules and expiry.
+
+        Raises:
+            NotFound: there is no such key.
+            Conflict: it has expired.
+            InvalidInput, FeatureDisabled, KeyLimitReached: as `create_key`.
+        """
+        record = await self._store.keys.get(key_id)
+        if keys.state(record, self._clock()) in {KeyState.EXPIRED, KeyState.DELETED}:
+            raise has_expired(record)
+        return await self.create_key(
+            key_type=record.type,
+            description=description,
+            expires_at=record.expires_at,
+            user=record.user,
+            rules=record.rules,
+        )
+
+    async def _edit(
+        self,
+        key_id: str,
+        edit: Callable[[KeyRecord], KeyRecord],
+        *,
+        checked_from: Callable[[KeyRecord], int] = lambda _record: 0,
+    ) -> EditedKey:
+        """Change a key to what its user can use (D10), as that and the key are at the same time.
+
+        `checked_from` tells how many rules of the present record are not looked at.
+        """
+        for _ in range(_EDITING_ATTEMPTS):
+            before = await self._store.keys.get(key_id)
+            after = edit(before)
+            warnings = await self._require_usable(after, checked_from=checked_from(before))
+            try:
+                return EditedKey(
+                    await self._store.keys.change(key_id, _unless_changed(before, after)), warnings
+                )
+            except _ChangedMeanwhile:
+                continue
+        raise Conflict("The key is being changed by others.", hint="Try again.")
+
     async def delete_key(self, key_id: str) -> None:
         """Delete a key for good; requests see it at once."""
         await self._store.keys.delete(key_id)
@@ -217,7 +355,7 @@ class Commands:
         )
         return Explanation(decision, request, explain(decision, request))
 
-    async def _require_usable(self, record: KeyRecord) -> tuple[str, ...]:
+    async def _require_usable(self, record: KeyRecord, *, checked_from: int = 0) -> tuple[str, ...]:
         if record.user is None:
             return ()
         principal, catalogue = await self._store.access.of_user(self._store.tenant.tag, record.user)
@@ -235,7 +373,7 @@ class Commands:
                 hint=f"Activate the user first: scopegate user activate {record.user}",
                 code="user_inactive",
             )
-        found = gaps(record.rules, principal, catalogue)
+        found = [gap for gap in gaps(record.rules, principal, catalogue) if gap.row > checked_from]
         useless = [gap for gap in found if gap.useless]
         if useless:
             raise _useless(useless, record.user)
@@ -329,7 +467,7 @@ class Commands:
         return await self._store.policies.put(desired)
 
     async def scoped_api(self) -> bool:
-        """Whether custom keys can be created (D4)."""
+        """Whether custom keys can be created and given rules (D4)."""
         return await self._store.policies.flag(SCOPED_API)
 
     async def set_scoped_api(self, *, on: bool) -> None:
@@ -362,6 +500,19 @@ class Commands:
     def export_audit(self) -> AsyncGenerator[bytes, None]:
         """The lines of all entries that are kept, oldest first."""
         return self._store.audit.forwards()
+
+
+class _ChangedMeanwhile(Exception):
+    """The key is not any more what the change was checked against."""
+
+
+def _unless_changed(before: KeyRecord, after: KeyRecord) -> Callable[[KeyRecord], KeyRecord]:
+    def edit(record: KeyRecord) -> KeyRecord:
+        if record not in (before, after):  # the latter where it was stored, and only the answer was lost
+            raise _ChangedMeanwhile
+        return after
+
+    return edit
 
 
 def _request(method: str, url: str) -> CanonicalRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from scopegate.core.keys import KeyRecord, state
+from scopegate.core.keys import KeyRecord, retiring_at, state
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,7 +22,8 @@ def timestamp(moment: datetime | None) -> str | None:
 
 
 def key_object(record: KeyRecord, now: datetime) -> JsonObject:
-    """One key, with its state at `now`."""
+    """One key, with its state at `now` and, if a secret of it is retiring then, until when."""
+    retiring = retiring_at(record, now)
     return {
         "id": record.id,
         "type": record.type.value,
@@ -32,6 +33,7 @@ def key_object(record: KeyRecord, now: datetime) -> JsonObject:
         "created_at": timestamp(record.created_at),
         "expires_at": timestamp(record.expires_at),
         "delete_at": timestamp(record.delete_at),
+        "retiring_until": None if retiring is None else timestamp(retiring.until),
         "rules": [{"method": rule.method, "url": rule.url} for rule in record.rules],
     }
 

@@ -57,6 +57,30 @@ def test_no_secret_and_no_digest_is_in_it(instance: Instance) -> None:
     assert record["digest"] not in stored
 
 
+def test_what_becomes_of_a_key_is_entered(instance: Instance) -> None:
+    assert instance.run("flag", "scoped-api", "on").code == 0
+    key_id = instance.create("--type", "custom", "--url", "/a", "--method", "GET")["id"]
+    rotated = instance.data("key", "rotate", key_id, "--overlap", "1h", "--reason", "yearly")
+    instance.data("key", "rules", "add", key_id, "--url", "/b", "--method", "POST")
+    instance.data("key", "rules", "remove", key_id, "--row", "1")
+    instance.data("key", "edit", key_id, "--description", "Another")
+    copy = instance.data("key", "duplicate", key_id, "--description", "A copy")
+    entries = listed(instance, "--key", key_id)
+    assert [one["action"] for one in entries] == [
+        *("key.edit", "key.rules", "key.rules", "key.rotate", "key.create"),
+    ]
+    rotation = entries[3]
+    assert rotation["reason"] == "yearly"
+    assert rotation["changed"]["digest"] == {"before": "(not shown)", "after": "(not shown)"}
+    assert rotation["changed"]["retiring_until"]["after"] is not None
+    assert set(rotation["changed"]) == {"digest", "retiring_until"}
+    assert [one["action"] for one in listed(instance, "--key", copy["id"])] == ["key.create"]
+    with redis.Redis.from_url(instance.url) as client:
+        stored = str(client.lrange(LOG, 0, -1))
+    assert rotated["secret"] not in stored
+    assert copy["secret"] not in stored
+
+
 def test_users_roles_policies_and_flags_are_entered(instance: Instance) -> None:
     for args in (
         ("user", "add", "zoe", "--name", "Zoë"),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scopegate.cli.key import parse_expiry
+from scopegate.cli.moments import parse_expiry
 from scopegate.core.errors import InvalidInput
 
 NOW = datetime(2026, 11, 24, 12, 30, 15, 999_999, tzinfo=UTC)

@@ -8,6 +8,7 @@ import pty
 import re
 import stat
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 SECRET = re.compile(r"\bsg_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b")
 FIELDS = {
-    "id", "type", "state", "description", "user", "created_at", "expires_at", "delete_at", "rules",
+    "id", "type", "state", "description", "user", "created_at", "expires_at", "delete_at",
+    "retiring_until", "rules",
 }  # fmt: skip
 CUSTOM = ("--type", "custom", "--url", "/api/recordings/*", "--method", "GET")
 
@@ -171,6 +173,70 @@ def test_extend(instance: Instance) -> None:
     never = instance.data("key", "extend", key_id, "--expires", "never")
     assert never["expires_at"] is None
     assert never["delete_at"] is None
+
+
+def test_rotate(instance: Instance) -> None:
+    created = instance.create("--user", "tom", "--expires", "30d")
+    rotated = instance.run("key", "rotate", created["id"][:8])
+    assert rotated.code == 0
+    (secret,) = SECRET.findall(rotated.out)
+    assert secret != created["secret"]
+    assert secret.split("_")[1] == created["id"]
+    assert "Copy the secret now" in rotated.err
+    shown = instance.data("key", "show", created["id"])
+    assert f"old secret   valid until {shown['retiring_until']}" in rotated.out
+    unchanged = FIELDS - {"retiring_until"}
+    assert {name: shown[name] for name in unchanged} == {name: created[name] for name in unchanged}
+    (listed,) = (key for key in instance.data("key", "list") if key["id"] == created["id"])
+    assert listed == shown
+
+
+def test_an_overlap_is_a_day_unless_something_else_is_said(instance: Instance) -> None:
+    def left(*args: str) -> timedelta:
+        key = instance.data("key", "rotate", instance.create()["id"], *args)
+        return datetime.fromisoformat(key["retiring_until"]) - datetime.now(UTC)
+
+    for given, meant in (
+        ((), timedelta(days=1)),
+        (("--overlap", "7d"), timedelta(days=7)),
+        (("--overlap", "90m"), timedelta(minutes=90)),
+    ):
+        assert meant - timedelta(minutes=1) < left(*given) <= meant
+
+
+def test_a_secret_that_ends_at_once_wants_a_confirmation(instance: Instance) -> None:
+    at_once = instance.create()["id"]
+    again = instance.data("key", "rotate", instance.create()["id"])["id"]
+    before = instance.data("key", "list")
+    for command in (("key", "rotate", at_once, "--overlap", "0"), ("key", "rotate", again)):
+        refused = instance.run(*command, stdin="y\n")
+        assert (refused.code, refused.out) == (2, "")
+        assert "--yes" in refused.err
+    assert instance.data("key", "list") == before
+    assert instance.data("key", "rotate", at_once, "--overlap", "0", "--yes")["retiring_until"] is None
+    rotated = instance.run("key", "rotate", again, "--yes", "-o", "json")
+    assert SECRET.search(rotated.out)
+    assert rotated.err.startswith("warning: The secret that was retiring")
+    assert "only two secrets are ever valid" in rotated.err
+
+
+def test_a_rotated_secret_can_go_into_a_file(instance: Instance, tmp_path: Path) -> None:
+    key_id = instance.create()["id"]
+    rotated = instance.data("key", "rotate", key_id, "--secret-file", tmp_path / "secret")
+    assert rotated["secret"] is None
+    assert (tmp_path / "secret").read_text().split("_")[1] == key_id
+    refused = instance.run("key", "rotate", key_id, "--yes", "--secret-file", tmp_path / "secret")
+    assert refused.code == 6
+    assert instance.data("key", "show", key_id)["retiring_until"] == rotated["retiring_until"]
+
+
+@pytest.mark.parametrize("overlap", ["8d", "169h", "-1h", "soon", "1w", "24", "0h", ""])
+def test_an_overlap_that_is_none_is_refused(instance: Instance, overlap: str) -> None:
+    refused = instance.run("key", "rotate", "000", "--overlap", overlap, "-o", "json")
+    assert (refused.code, refused.out) == (6, "")
+    problem = json.loads(refused.err)
+    assert problem["field"] == "overlap"
+    assert "7d" in problem["hint"]
 
 
 def test_delete_wants_a_confirmation_where_nobody_can_be_asked(instance: Instance) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.strategies import Directory, directories, endpoints, requests, rules
 from scopegate.core.catalogue import Catalogue, Endpoint
 from scopegate.core.decision import Decision, Scope, decide
-from scopegate.core.keys import KeyRecord, KeyType, Rule
+from scopegate.core.keys import KeyRecord, KeyType, RetiringSecret, Rule
 from scopegate.core.principal import NO_PRIVILEGES, Principal
 from scopegate.core.reasons import Check, Reason, refused_by
 from scopegate.core.request import CanonicalRequest, rule_method
@@ -48,6 +48,9 @@ def record(**changes: Any) -> KeyRecord:
 BOUND = record(user="kim")
 EXTERNAL = record(type=KeyType.EXTERNAL, rules=())
 DESKTOP = record(type=KeyType.DESKTOP, rules=())
+OLD_DIGEST = "01" * 32
+ROTATED = record(user="kim", retiring=RetiringSecret(OLD_DIGEST, NOW + timedelta(microseconds=1)))
+ROTATED_BEFORE = replace(ROTATED, retiring=RetiringSecret(OLD_DIGEST, NOW))
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,24 @@ CASES: dict[str, Case] = {
     "allowed until the last moment": Case(
         Reason.ALLOWED, record=replace(BOUND, expires_at=NOW + timedelta(milliseconds=1)), rule=0
     ),
+    "allowed by the new secret within the overlap": Case(Reason.ALLOWED, record=ROTATED, rule=0),
+    "allowed by the old secret within the overlap": Case(
+        Reason.ALLOWED, record=ROTATED, digest=OLD_DIGEST, rule=0
+    ),
+    "allowed by the new secret after the overlap": Case(Reason.ALLOWED, record=ROTATED_BEFORE, rule=0),
+    "the old secret after the overlap": Case(
+        Reason.KEY_SECRET_WRONG, record=ROTATED_BEFORE, digest=OLD_DIGEST
+    ),
+    "the old secret after the overlap, of an expired key": Case(
+        Reason.KEY_SECRET_WRONG, record=replace(ROTATED_BEFORE, expires_at=NOW), digest=OLD_DIGEST
+    ),
+    "the old secret of a key that expired within the overlap": Case(
+        Reason.KEY_EXPIRED, record=replace(ROTATED, expires_at=NOW), digest=OLD_DIGEST
+    ),
+    "the old secret of a disabled key": Case(
+        Reason.KEY_DISABLED, record=replace(ROTATED, enabled=False), digest=OLD_DIGEST
+    ),
+    "another secret within the overlap": Case(Reason.KEY_SECRET_WRONG, record=ROTATED, digest="00" * 32),
     "no such key": Case(Reason.KEY_UNKNOWN, record=None),
     "the secret of another key": Case(Reason.KEY_SECRET_WRONG, digest="00" * 32),
     "half of the digest": Case(Reason.KEY_SECRET_WRONG, digest=DIGEST[:32]),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import secrets
 import signal
 import socket
 import tempfile
@@ -11,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from conftest import find_free_port, require_program
 from e2e.gateways import Gateway, Upstream, ports_are_free, serving, upstream_server
 from e2e.processes import SCOPEGATE, listens, processes_of, running, scopegate, wait_until
+from scopegate.core.keys import mint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,6 +190,43 @@ def test_a_disabled_key_is_refused_at_the_next_request_by_every_worker(gateway: 
     assert _statuses(gateway, key["secret"]) == {200}
     gateway.cli("key", "delete", key["id"], "--yes")
     assert _statuses(gateway, key["secret"]) == {401}
+
+
+def test_within_the_overlap_both_secrets_open_and_then_the_new_one_alone(
+    directory: Path, upstream: Upstream
+) -> None:
+    # Each refusal here is to be that of a wrong key, however many there are.
+    unlimited = {"SCOPEGATE_FAILED_AUTH_LIMIT": "0"}
+    with serving(directory, upstream.url, "--workers", "2", env=unlimited) as gateway:
+        key = gateway.create_key()
+        old = key["secret"]
+        assert _statuses(gateway, old) == {200}
+        new = _rotate(gateway, key["id"], "5s")
+        assert _statuses(gateway, old) == {200}
+        assert _statuses(gateway, new) == {200}
+        wait_until(lambda: _is_refused(gateway, old), "the overlap ends")
+        assert _statuses(gateway, new) == {200}
+        told, told_of_none = (
+            gateway.get("/x", text).json() | {"instance": ""}
+            for text in (old, mint("000", secrets.choice).text)
+        )
+        assert told == told_of_none
+        newest = _rotate(gateway, key["id"], "0")
+        assert _statuses(gateway, new) == {401}
+        assert _statuses(gateway, newest) == {200}
+
+
+def _rotate(gateway: Gateway, key_id: str, overlap: str) -> str:
+    rotated = gateway.cli("key", "rotate", key_id, "--overlap", overlap, "--yes", "-o", "json")
+    secret: str = json.loads(rotated.out)["secret"]
+    return secret
+
+
+def _is_refused(gateway: Gateway, key: str) -> bool:
+    try:
+        return _statuses(gateway, key) == {401}
+    except httpx.TransportError:
+        return False  # the answer was under way when its right ended
 
 
 def test_a_role_that_is_taken_away_counts_at_the_next_request_to_every_worker(gateway: Gateway) -> None:

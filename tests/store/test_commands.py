@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scopegate.commands import Commands
+from scopegate.commands import Commands, IssuedKey
 from scopegate.core import keys
 from scopegate.core.catalogue import Endpoint
 from scopegate.core.errors import Conflict, FeatureDisabled, InvalidInput, KeyLimitReached, NotFound
-from scopegate.core.keys import BASE62, KeyRecord, KeyState, KeyType, Rule
+from scopegate.core.keys import BASE62, KeyRecord, KeyState, KeyType, RetiringSecret, Rule
 from scopegate.core.policies import Policies
 from scopegate.core.reasons import Reason
 from scopegate.enforcer import Enforcer
@@ -360,6 +361,225 @@ async def test_a_refused_extension_changes_nothing(commands: Commands, store: St
             await commands.extend_key(key_id(number), expires_at)
         assert refused.value.code == code
     assert await store.keys.get(key_id(1)) == key(1, expires_at=NOW + WEEK)
+
+
+# Rotating keys
+
+
+@pytest.mark.parametrize("facts", [{"type": KeyType.DESKTOP}, {"user": "kim"}, {"expires_at": NOW + WEEK}])
+async def test_a_rotated_key_has_two_secrets_for_a_while(
+    commands: Commands, store: Store, raw: Any, facts: dict[str, Any]
+) -> None:
+    await store.keys.create(key(**facts), now=NOW)
+    deleted_at = raw.pexpiretime(layout.key_record(TAG, key().id))
+    issued = await commands.rotate_key(key().id, overlap=timedelta(hours=2))
+    text = keys.parse(issued.secret)
+    assert text is not None
+    assert (text.id, keys.digest(text)) == (key().id, issued.record.digest)
+    assert issued.record == await store.keys.get(key().id)
+    assert issued.record == replace(
+        key(**facts),
+        digest=issued.record.digest,
+        retiring=RetiringSecret(key().digest, NOW + timedelta(hours=2)),
+    )
+    assert not issued.warnings
+    assert raw.pexpiretime(layout.key_record(TAG, key().id)) == deleted_at
+
+
+async def test_a_third_secret_ends_the_first(commands: Commands, store: Store) -> None:
+    await store.keys.create(key(), now=NOW)
+    second = await commands.rotate_key(key().id)
+    with pytest.raises(Conflict) as refused:
+        await commands.rotate_key(key().id)
+    assert refused.value.code == "secret_retiring"
+    assert await store.keys.get(key().id) == second.record
+    third = await commands.rotate_key(key().id, drop_retiring=True)
+    assert third.record.retiring == RetiringSecret(second.record.digest, NOW + timedelta(days=1))
+    assert "only two" in str(third.warnings)
+
+
+async def test_of_rotations_at_the_same_time_one_is_done(commands: Commands, store: Store) -> None:
+    await store.keys.create(key(), now=NOW)
+    outcomes = await asyncio.gather(
+        *(commands.rotate_key(key().id) for _ in range(5)), return_exceptions=True
+    )
+    (done,) = (outcome for outcome in outcomes if isinstance(outcome, IssuedKey))
+    assert all(isinstance(outcome, Conflict | IssuedKey) for outcome in outcomes)
+    assert await store.keys.get(key().id) == done.record
+    assert done.record.retiring == RetiringSecret(key().digest, NOW + timedelta(days=1))
+
+
+async def test_a_key_that_is_gone_or_has_expired_is_not_rotated(
+    commands: Commands, store: Store, clock: Clock
+) -> None:
+    with pytest.raises(NotFound):
+        await commands.rotate_key(key().id)
+    await store.keys.create(key(expires_at=NOW), now=NOW - WEEK)
+    with pytest.raises(Conflict) as refused:
+        await commands.rotate_key(key().id)
+    assert refused.value.code == "key_expired"
+    assert await store.keys.get(key().id) == key(expires_at=NOW)
+    clock.now = NOW + WEEK
+    with pytest.raises(NotFound):
+        await commands.rotate_key(key().id)
+
+
+async def test_a_rotation_whose_answer_was_lost_is_made_once(commands: Commands, store: Store) -> None:
+    """The change is made again on what it has made itself, as the client does after a lost answer."""
+    await store.keys.create(key(), now=NOW)
+    change = store.keys.change
+
+    async def changed_twice(key_id: str, edit: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
+        await change(key_id, edit)
+        return await change(key_id, edit)
+
+    store.keys.change = changed_twice  # type: ignore[method-assign]
+    issued = await commands.rotate_key(key().id)
+    assert issued.record.retiring == RetiringSecret(key().digest, NOW + timedelta(days=1))
+
+
+# Changing keys
+
+GET_NOTES = Rule("GET", "https://api.example.com/notes")
+STATUS = Rule("GET", "/api/status")
+
+
+async def custom(commands: Commands, *rules: Rule, user: str | None = None) -> str:
+    issued = await commands.create_key(
+        key_type=KeyType.CUSTOM, description="d", rules=rules or RULES, user=user
+    )
+    return issued.record.id
+
+
+async def test_rules_are_added_and_removed(commands: Commands, store: Store) -> None:
+    changed = await custom(commands)
+    added = await commands.add_rules(changed, (STATUS, GET_NOTES))
+    assert added.record == await store.keys.get(changed)
+    assert added.record.rules == (*RULES, STATUS, GET_NOTES)
+    removed = await commands.remove_rules(changed, (STATUS, *RULES))
+    assert removed.record == await store.keys.get(changed) == replace(added.record, rules=(GET_NOTES,))
+    with pytest.raises(Conflict):
+        await commands.remove_rules(changed, (GET_NOTES,))
+    assert (await commands.remove_rules(changed, (GET_NOTES,), even_the_last=True)).record.rules == ()
+    assert not (await commands.explain(changed, "GET", "/api/status")).decision.allowed
+    assert (await commands.add_rules(changed, (STATUS,))).record.rules == (STATUS,)
+    assert (await commands.explain(changed, "GET", "/api/status")).decision.allowed
+
+
+async def test_rules_are_added_only_while_scoped_api_is_on_and_removed_always(
+    commands: Commands, store: Store
+) -> None:
+    changed = await custom(commands, *RULES, STATUS)
+    await commands.set_scoped_api(on=False)
+    with pytest.raises(FeatureDisabled):
+        await commands.add_rules(changed, (GET_NOTES,))
+    assert (await store.keys.get(changed)).rules == (*RULES, STATUS)
+    assert (await commands.remove_rules(changed, (STATUS,))).record.rules == RULES
+
+
+async def test_a_rule_has_to_be_of_use_to_the_user_of_the_key(commands: Commands, store: Store) -> None:
+    changed = await custom(commands, user="kim")
+    with pytest.raises(InvalidInput) as refused:
+        await commands.add_rules(changed, (STATUS, GET_NOTES))
+    assert refused.value.code == "privileges_missing"
+    assert refused.value.message.startswith("Row 3 (GET https://api.example.com/notes) opens nothing")
+    assert (await store.keys.get(changed)).rules == RULES
+    partly = await commands.add_rules(changed, (Rule("GET", "https://api.example.com/*"),))
+    assert [warning.partition(" (")[0] for warning in partly.warnings] == ["Row 2"]
+
+
+async def test_what_the_user_has_lost_since_does_not_hinder_another_rule(commands: Commands) -> None:
+    changed = await custom(commands, Rule("POST", "https://api.example.com/notes"), user="lou")
+    await commands.remove_role("lou", "editor")
+    added = await commands.add_rules(changed, (STATUS,))
+    assert (len(added.record.rules), added.warnings) == (2, ())
+
+
+@pytest.mark.parametrize("user", [None, "kim"])
+async def test_of_rules_that_are_added_at_the_same_time_none_is_lost(
+    commands: Commands, store: Store, user: str | None
+) -> None:
+    changed = await custom(commands, user=user)
+    added = [Rule("GET", f"/api/recordings/{number}") for number in range(8)]
+    await asyncio.gather(*(commands.add_rules(changed, (rule,)) for rule in added))
+    assert set((await store.keys.get(changed)).rules) == {*RULES, *added}
+
+
+async def test_a_key_is_edited(commands: Commands, store: Store, raw: Any) -> None:
+    changed = await custom(commands)
+    before = await store.keys.get(changed)
+    edited = await commands.edit_key(changed, description="Another", expires_at=NOW + WEEK, user="kim")
+    assert edited.record == await store.keys.get(changed)
+    assert edited.record == replace(before, description="Another", expires_at=NOW + WEEK, user="kim")
+    assert raw.pexpiretime(layout.key_record(TAG, changed)) == int((NOW + 2 * WEEK).timestamp() * 1000)
+    back = await commands.edit_key(changed, expires_at=None, user=None)
+    assert back.record == replace(before, description="Another")
+    assert raw.ttl(layout.key_record(TAG, changed)) == -1
+
+
+@pytest.mark.parametrize(
+    ("user", "code"),
+    [("stranger", "user_not_found"), ("gone", "user_inactive"), ("lou", "privileges_missing")],
+)
+async def test_a_user_who_cannot_use_the_key_is_refused(
+    commands: Commands, store: Store, user: str, code: str
+) -> None:
+    changed = await custom(commands)
+    with pytest.raises(InvalidInput) as refused:
+        await commands.edit_key(changed, user=user, description="Another")
+    assert refused.value.code == code
+    assert (await store.keys.get(changed)).user is None
+
+
+async def test_a_key_that_is_gone_cannot_be_edited(commands: Commands, store: Store, clock: Clock) -> None:
+    with pytest.raises(NotFound):
+        await commands.edit_key(key().id, description="Another")
+    await store.keys.create(key(expires_at=NOW), now=NOW - WEEK)
+    clock.now = NOW + WEEK
+    for changes in ({"description": "Another"}, {"user": None}):
+        with pytest.raises(NotFound):
+            await commands.edit_key(key().id, **changes)
+
+
+async def test_a_duplicate_has_all_but_the_secret(commands: Commands, store: Store) -> None:
+    first = await custom(commands, user="kim")
+    await commands.edit_key(first, expires_at=NOW + WEEK)
+    await commands.rotate_key(first)
+    before = await store.keys.get(first)
+    issued = await commands.duplicate_key(first, description="Another")
+    text = keys.parse(issued.secret)
+    assert text is not None
+    assert text.id == issued.record.id != first
+    assert issued.record == replace(
+        before, id=text.id, digest=keys.digest(text), description="Another", retiring=None
+    )
+    assert await store.keys.get(first) == before
+    assert len(await commands.list_keys()) == 2
+
+
+async def test_a_duplicate_is_refused_as_a_creation_is(commands: Commands, clock: Clock) -> None:
+    first = await custom(commands, user="kim")
+    await commands.set_scoped_api(on=False)
+    with pytest.raises(FeatureDisabled):
+        await commands.duplicate_key(first, description="Another")
+    await commands.set_scoped_api(on=True)
+    await commands.set_active("kim", active=False)
+    with pytest.raises(InvalidInput):
+        await commands.duplicate_key(first, description="Another")
+    await commands.set_active("kim", active=True)
+    await commands.edit_key(first, expires_at=NOW + WEEK)
+    clock.now = NOW + WEEK
+    with pytest.raises(Conflict) as refused:
+        await commands.duplicate_key(first, description="Another")
+    assert refused.value.code == "key_expired"
+
+
+async def test_a_duplicate_counts(commands: Commands) -> None:
+    first = await custom(commands)
+    for number in range(keys.KEYS_PER_TENANT - 1):
+        await commands.duplicate_key(first, description=f"copy {number}")
+    with pytest.raises(KeyLimitReached):
+        await commands.duplicate_key(first, description="one too many")
 
 
 # Users

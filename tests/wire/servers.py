@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ class Servers:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="sg-")))
         (folder / "wired.py").write_text(_APPLICATION)
         port = find_free_port()
-        environment = {**self._environment, "PYTHONPATH": str(folder)}
+        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        environment = {**self._environment, "PYTHONPATH": path}
         command = _COMMANDS[name]
         if command is _OWN:
             command += ("--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{find_free_port()}")

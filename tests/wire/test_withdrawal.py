@@ -335,6 +335,39 @@ def test_a_stream_ends_when_its_key_expires(server: Server, upstream: Upstream, 
         assert peer.is_over()
 
 
+@pytest.mark.parametrize("server", ["own", "uvicorn"], indirect=True)
+def test_a_stream_on_the_old_secret_ends_with_the_overlap(
+    server: Server, upstream: Upstream, admin: Administrator
+) -> None:
+    admin.create()
+    with server.connect() as by_old, server.connect() as by_new:
+        old_peer = stream(by_old, upstream, admin.key)
+        overlap = timedelta(seconds=3)
+        issued = admin.do(lambda store: Commands(store).rotate_key(admin.id, overlap=overlap))
+        old_peer.send(b"4\r\nmore\r\n")
+        assert by_old.chunk() == b"more"
+        with pytest.raises(Cut):
+            by_old.chunk()
+        assert datetime.now(UTC) >= issued.record.retiring.until
+        assert old_peer.is_over()
+        new_peer = stream(by_new, upstream, issued.secret.encode())
+        new_peer.send(b"4\r\nmore\r\n")
+        assert by_new.chunk() == b"more"
+
+
+@OWN
+def test_a_request_on_the_old_secret_that_waits_is_answered_like_a_wrong_one(
+    server: Server, upstream: Upstream, admin: Administrator
+) -> None:
+    admin.create()
+    with server.connect() as client:
+        client.send(request(key=admin.key))
+        upstream.called().request()
+        admin.do(lambda store: Commands(store).rotate_key(admin.id, overlap=timedelta(0)))
+        answer = client.answer()
+        assert (answer.status, code_of(answer)) == (401, "key_invalid")
+
+
 @OWN
 def test_a_key_that_got_a_user_meanwhile_ends_with_that_user(
     streaming: tuple[Wire, Wire], admin: Administrator

@@ -22,7 +22,7 @@ def flag_group() -> None:
 @click.argument("state", type=click.Choice(["on", "off"]), required=False)
 @changes_instance
 def scoped_api(invocation: Invocation, state: str | None) -> None:
-    """Whether custom keys can be created; keys that exist keep working. Without STATE, tell it."""
+    """Whether custom keys can be created and given rules; all keys keep working. Without STATE, tell it."""
 
     async def action(commands: Commands) -> bool:
         if state is not None:

@@ -6,7 +6,7 @@ import hmac
 from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.errors import MatchingFailed
-from scopegate.core.keys import DIGEST_LENGTH, KeyRecord, KeyState, KeyType, state
+from scopegate.core.keys import DIGEST_LENGTH, KeyRecord, KeyState, KeyType, retiring_at, state
 from scopegate.core.reasons import Reason
 from scopegate.core.request import METHODS, rule_method
 from scopegate.core.wildcard import PatternSet, UrlPattern
@@ -89,15 +89,19 @@ def decide(
 def usable_scope(scope: Scope | None, digest: str, now: datetime) -> Scope | Decision:
     """The first half of `decide`: `scope` itself, if the key is one to use now, or why it is not."""
     if scope is None:
-        # In the time that the comparison with a record's takes.
+        # In the time that the comparisons with a record's take.
+        hmac.compare_digest(digest, _NOBODYS_DIGEST)
         hmac.compare_digest(digest, _NOBODYS_DIGEST)
         return Decision(Reason.KEY_UNKNOWN)
     record = scope.record
     # The first check on purpose: what state the key is in is told to its holder only.
-    if not proves_secret(record, digest):
+    if not proves_secret(record, digest, now):
         return Decision(Reason.KEY_SECRET_WRONG)
     current = state(record, now)
     if current is not _ACTIVE:
+        if current is KeyState.DELETED:
+            # It is answered like a key that is unknown, and so in the same time.
+            hmac.compare_digest(digest, _NOBODYS_DIGEST)
         return Decision(_REFUSED_STATES[current], record)
     return scope
 
@@ -127,9 +131,16 @@ def _decide_in(
     return _decide_for_user(request, record, rule, principal, catalogue)
 
 
-def proves_secret(record: KeyRecord, digest: str) -> bool:
-    """Whether `digest` is that of the key, compared in constant time."""
-    return hmac.compare_digest(digest, record.digest)
+def proves_secret(record: KeyRecord, digest: str, now: datetime) -> bool:
+    """Whether `digest` is that of a secret which the key has at `now`, compared in constant time."""
+    if hmac.compare_digest(digest, record.digest):
+        return True
+    retiring = retiring_at(record, now)
+    if retiring is None:
+        # In the time that the other comparison takes: a wrong secret learns nothing of a rotation.
+        hmac.compare_digest(digest, _NOBODYS_DIGEST)
+        return False
+    return hmac.compare_digest(digest, retiring.digest)
 
 
 def _decide_for_user(

@@ -19,7 +19,9 @@ JsonObject = dict[str, Any]
 
 NOT_SHOWN = "(not shown)"
 # Of any other field of a key, a secret's digest first of all, an entry shows only that it changed.
-_SHOWN_OF_KEYS = frozenset({"type", "description", "created_at", "enabled", "expires_at", "user", "rules"})
+_SHOWN_OF_KEYS = frozenset(
+    {"type", "description", "created_at", "enabled", "expires_at", "user", "rules", "retiring"}
+)
 
 
 class Action(StrEnum):
@@ -154,6 +156,8 @@ def _of_key(record: KeyRecord) -> JsonObject:
         "created_at": moment_text(record.created_at),
         "enabled": record.enabled,
         "expires_at": None if record.expires_at is None else moment_text(record.expires_at),
+        # Of the secret that the key had before: until when it is good beside the present one.
+        "retiring_until": None if record.retiring is None else moment_text(record.retiring.until),
         "user": record.user,
         "rules": [{"method": rule.method, "url": rule.url} for rule in record.rules],
     }

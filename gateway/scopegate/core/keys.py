@@ -41,6 +41,10 @@ MAX_DESCRIPTION = 500
 # Unicode's embeddings, overrides and isolates: with them a text reads otherwise than it is stored.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+# Marks a field of a record that was added later: while it is None, the record is stored without it, so
+# that what was stored before stays readable, and a version that does not know it reads what it can judge.
+WRITTEN_IF_ANY = {"written_if_any": True}
+
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}")
 _TEXT_LENGTH = 16 + 1 + ID_LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH  # with the longest prefix
 
@@ -85,6 +89,11 @@ def mint(tenant_tag: str, choose: Callable[[str], str], *, prefix: str = DEFAULT
     ``secrets.choice``.
     """
     key_id = tenant_tag + "".join(choose(BASE62) for _ in range(ID_LENGTH - TENANT_TAG_LENGTH))
+    return with_new_secret(key_id, choose, prefix=prefix)
+
+
+def with_new_secret(key_id: str, choose: Callable[[str], str], *, prefix: str = DEFAULT_PREFIX) -> KeyText:
+    """The key with this id and a secret that nobody has yet; `choose` as in `mint`."""
     secret = "".join(choose(BASE62) for _ in range(SECRET_LENGTH))
     body = f"{prefix}_{key_id}_{secret}"
     return KeyText(id=key_id, text=body + _checksum(body))
@@ -174,13 +183,28 @@ class Rule:
         object.__setattr__(self, "url", UrlPattern.parse(self.url).text)
 
 
+@dataclass(frozen=True, slots=True)
+class RetiringSecret:
+    """The secret that a key had before its latest rotation: ``digest`` proves it before ``until``, aware."""
+
+    digest: str = field(repr=False)
+    until: datetime
+
+    def __post_init__(self) -> None:
+        if self.until.tzinfo is None:
+            raise InvalidInput(
+                "overlap", "The end of the overlap has no time zone.", hint="Write it in UTC, with Z."
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
     """What the store knows of a key. A record that exists has just the fields of its type.
 
     ``user`` is the id of the one user whose live privileges bound the key, or None for All
     (rule D7). ``expires_at`` is aware, in UTC, or None for never (rule D5). A custom key may lose
-    all its rules later; it then opens nothing.
+    all its rules later; it then opens nothing. ``retiring`` stays after its end, when it proves
+    nothing any more; `retiring_at` tells whether it counts.
     """
 
     id: str
@@ -193,6 +217,7 @@ class KeyRecord:
     expires_at: datetime | None = None
     user: str | None = None
     rules: tuple[Rule, ...] = ()
+    retiring: RetiringSecret | None = field(default=None, metadata=WRITTEN_IF_ANY)
 
     def __post_init__(self) -> None:
         if self.expires_at is not None and self.expires_at.tzinfo is None:
@@ -237,6 +262,12 @@ class KeyRecord:
         return None if self.expires_at is None else self.expires_at + DELETION_DELAY
 
 
+def retiring_at(record: KeyRecord, now: datetime) -> RetiringSecret | None:
+    """The secret that is valid beside the present one at `now`, if there is one."""
+    retiring = record.retiring
+    return None if retiring is None or now >= retiring.until else retiring
+
+
 def state(record: KeyRecord, now: datetime) -> KeyState:
     """The state of the key at `now`. Expiry outranks a person's disabling; both refuse."""
     if record.expires_at is not None and now >= record.expires_at:
@@ -253,10 +284,10 @@ def require_creatable(
         InvalidInput: no description, an expiry in the past, no rule, too many rules, a rule twice,
             or a method that a rule may not name in this tenant.
     """
-    _require_description(record.description)
+    require_description(record.description)
     require_future_expiry(record.expires_at, now)
     if record.type is KeyType.CUSTOM:
-        _require_rules(record.rules, rule_methods)
+        require_rules(record.rules, rule_methods)
 
 
 def require_future_expiry(expires_at: datetime | None, now: datetime) -> None:
@@ -274,7 +305,12 @@ def require_future_expiry(expires_at: datetime | None, now: datetime) -> None:
         )
 
 
-def _require_description(description: str) -> None:
+def require_description(description: str) -> None:
+    """Refuse a description that tells nothing, or that cannot stand on one line (D6).
+
+    Raises:
+        InvalidInput: that says which of it.
+    """
     if not description.strip():
         raise InvalidInput(
             "description",
@@ -300,7 +336,13 @@ def _breaks_the_line(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in _BIDI_CONTROLS
 
 
-def _require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str]) -> None:
+def require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str] = DEFAULT_RULE_METHODS) -> None:
+    """Refuse rules that a custom key cannot get (D9).
+
+    Raises:
+        InvalidInput: there is none, or too many, one is there twice, or names a method that a rule may
+            not name in this tenant.
+    """
     if not rules:
         raise InvalidInput(
             "rules",

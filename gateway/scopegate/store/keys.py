@@ -69,10 +69,7 @@ class KeyStore:
             case ["limit", int(used)]:
                 raise KeyLimitReached(limit=limit, used=used)
             case ["flag_off"]:
-                raise FeatureDisabled(
-                    "Custom keys are off for this tenant.",
-                    hint="A system administrator turns them on with: scopegate flag scoped-api on",
-                )
+                raise scoped_api_off()
             case _:
                 raise Conflict("The id of the new key is taken.", hint="Try again.")
 
@@ -139,6 +136,14 @@ class KeyStore:
             missing=lambda: no_such_key(key_id),
             deed=lambda record: key_deleted(key_id, record),
         )
+
+
+def scoped_api_off() -> FeatureDisabled:
+    """The error that says that custom keys can be neither created nor given rules (D4)."""
+    return FeatureDisabled(
+        "Custom keys are off for this tenant.",
+        hint="A system administrator turns them on with: scopegate flag scoped-api on",
+    )
 
 
 def no_such_key(key_id: str) -> NotFound:

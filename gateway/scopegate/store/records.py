@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from scopegate.core.errors import ScopegateError, UnreadableRecord
+from scopegate.core.keys import WRITTEN_IF_ANY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
-_encoder = msgspec.json.Encoder(order="deterministic")
+_encoder = msgspec.json.Encoder()
 
 
 def encode(value: object) -> bytes:
     """`value` as JSON; equal values give equal bytes."""
-    return _encoder.encode(value)
+    return _encoder.encode(_written(value))
 
 
 def decode(raw: bytes | str, kind: type[T]) -> T:
-    """The value of type `kind` that `raw` holds, with all of its fields and no other.
+    """The value of type `kind` that `raw` holds, with all of its fields and no other, at any depth.
 
     A field that we do not know may restrict what we would allow, and one that is missing may have.
 
@@ -32,11 +33,10 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
         UnreadableRecord: it holds none, so nobody can tell what was meant.
     """
     with readable(kind.__name__):
-        if is_dataclass(kind):
-            stored = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-            if stored.keys() != {field.name for field in fields(kind)}:
-                raise msgspec.ValidationError("other fields than this version writes")
-        return msgspec.json.decode(raw, type=kind)
+        value = msgspec.json.decode(raw, type=kind)
+        if is_dataclass(kind) and not _has_fields_of(msgspec.json.decode(raw), _written(value)):
+            raise msgspec.ValidationError("other fields than this version writes")
+        return value
 
 
 @contextmanager
@@ -59,3 +59,24 @@ def encode_names(names: Iterable[str]) -> bytes:
 def decode_names(raw: bytes | str) -> frozenset[str]:
     """The set of names that a JSON list holds."""
     return decode(raw, frozenset[str])
+
+
+def _written(value: object) -> Any:  # noqa: ANN401 -- whatever JSON can say
+    """What is stored of `value`: a field that is written only if there is anything, where there is."""
+    written = msgspec.to_builtins(value, order="deterministic")
+    if is_dataclass(value):
+        for field in fields(value):
+            if written[field.name] is None and field.metadata == WRITTEN_IF_ANY:
+                del written[field.name]
+    return written
+
+
+def _has_fields_of(stored: object, written: object) -> bool:
+    """Whether the objects in `stored` have the fields that those in `written` have, whatever is in them."""
+    if isinstance(stored, dict) and isinstance(written, dict):
+        return stored.keys() == written.keys() and all(
+            _has_fields_of(stored[name], written[name]) for name in stored
+        )
+    if isinstance(stored, list) and isinstance(written, list | tuple):
+        return all(map(_has_fields_of, stored, written))
+    return True

@@ -239,6 +239,8 @@ class Commands:
                 user could not use a new one (D10).
             NotFound: there is no such key.
         """
+        # What can never be done is said before what the flag forbids for now.
+        with_rules(await self._store.keys.get(key_id), rules)
         if not await self.scoped_api():
             raise scoped_api_off()
         return await self._edit(

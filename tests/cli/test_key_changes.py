@@ -86,11 +86,13 @@ def test_a_change_of_rules_that_cannot_be_is_refused(
 
 
 def test_rules_are_not_added_while_the_feature_is_off(instance: Instance) -> None:
-    key_id = instance.create(*CUSTOM)["id"]
+    key_id, other = instance.create(*CUSTOM)["id"], instance.create()["id"]
     instance.data("flag", "scoped-api", "off")
     refused = instance.run("key", "rules", "add", key_id, *ADD_NOTES, "-o", "json")
+    never = instance.run("key", "rules", "add", other, *ADD_NOTES, "-o", "json")
     instance.data("flag", "scoped-api", "on")
     assert (refused.code, json.loads(refused.err)["code"]) == (4, "feature_disabled")
+    assert (never.code, json.loads(never.err)["code"]) == (6, "rules_only_for_custom")
 
 
 @pytest.mark.parametrize(

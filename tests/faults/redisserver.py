@@ -74,6 +74,7 @@ class RedisServer:
         self.resume()
         if self._process.has_ended():
             self.start()
+        wait_until(lambda: not self.is_loading(), "Redis has loaded its data")
         with self.client() as client:
             for name, value in self._changed.items():
                 client.config_set(name, value)

@@ -80,6 +80,11 @@ def flags(tag: str) -> str:
     return f"sg:{{{tag}}}:flags"
 
 
+def settings(tag: str) -> str:
+    """String: what is settled for the tenant, where it is not what is settled for all."""
+    return f"sg:{{{tag}}}:settings"
+
+
 def audit(tag: str) -> str:
     """List: the lines of the audit log, oldest first."""
     return f"sg:{{{tag}}}:{AUDIT}"

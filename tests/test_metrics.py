@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from scopegate.admin.health import ControlPlane
+from scopegate.admin.health import Health
 from scopegate.core.keys import KeyType
 from scopegate.core.reasons import Reason
 from scopegate.metrics import MetricsArea, WorkerMetrics
@@ -355,13 +355,13 @@ def test_no_counter_ever_goes_back_while_workers_are_killed(
 # Exposition
 
 
-def ask(app: ControlPlane) -> httpx.AsyncClient:
+def ask(app: Health) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://control")
 
 
 async def test_the_control_plane_shows_the_metrics_of_the_workers(area: MetricsArea) -> None:
     area.worker(1).decided(Reason.KEY_EXPIRED, KeyType.DESKTOP)
-    async with ask(ControlPlane("redis://127.0.0.1:1", metrics=area)) as client:
+    async with ask(Health("redis://127.0.0.1:1", metrics=area)) as client:
         answer = await client.get("/metrics")
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -376,13 +376,13 @@ async def test_the_control_plane_shows_the_metrics_of_the_workers(area: MetricsA
 
 
 async def test_without_workers_there_are_no_metrics() -> None:
-    async with ask(ControlPlane("redis://127.0.0.1:1")) as client:
+    async with ask(Health("redis://127.0.0.1:1")) as client:
         assert (await client.get("/metrics")).status_code == 404
 
 
 async def test_a_scraper_that_asks_for_openmetrics_gets_it(area: MetricsArea) -> None:
     accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-    async with ask(ControlPlane("redis://127.0.0.1:1", metrics=area)) as client:
+    async with ask(Health("redis://127.0.0.1:1", metrics=area)) as client:
         answer = await client.get("/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     names = {family.name for family in parse_openmetrics(answer.text)}  # type: ignore[no-untyped-call]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from scopegate.admin.health import ControlPlane
+from scopegate.admin.health import Health
 from scopegate.admin.readiness import assess
 from scopegate.metrics import MetricsArea
 
@@ -51,7 +51,7 @@ def area() -> MetricsArea:
 
 
 async def readiness(url: str, area: MetricsArea | None) -> httpx.Response:
-    plane = ControlPlane(url, area, max_lag=0.5)
+    plane = Health(url, area, max_lag=0.5)
     try:
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(plane), base_url="http://control"

@@ -178,7 +178,7 @@ def _answer_proxies(
 
 def _control(redis: Location, settings: Settings, area: MetricsArea, ready: Callable[[], None]) -> None:
     # Only this process needs them, and the others are up sooner without.
-    from scopegate.admin.health import ControlPlane  # noqa: PLC0415
     from scopegate.appserver import run  # noqa: PLC0415
+    from scopegate.controlplane import create_control_plane  # noqa: PLC0415
 
-    run(partial(ControlPlane, redis, area, max_lag=settings.max_lag), settings.admin_listen, ready)
+    run(partial(create_control_plane, settings, redis, area), settings.admin_listen, ready)

@@ -26,14 +26,14 @@ _NOT_FOUND = Problem(
     404,
     "not_found",
     "There is nothing here",
-    "The control plane has /livez, /readyz and, beside workers, /metrics.",
+    "The control plane has /admin/v1, /livez, /readyz and, beside workers, /metrics.",
 )
 _NOT_GET = Problem(
     405, "method_not_supported", "The method is not supported", "Use GET.", ((b"allow", b"GET, HEAD"),)
 )
 
 
-class ControlPlane:
+class Health:
     """An ASGI application that tells whether this instance lives, whether it can decide, and what it did.
 
     ``/livez`` (and its alias ``/healthz``) depends on nothing: a process that is restarted because
@@ -50,13 +50,8 @@ class ControlPlane:
         self._max_lag = max_lag
         self._metrics = None if metrics is None else AreaCollector(metrics, version=version("scopegate"))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope; only ``http`` is known."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
-        if scope["type"] != "http":
-            raise RuntimeError(f"The control plane serves no {scope['type']} scope.")
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Serve one ``http`` scope."""
         path = scope["path"]
         metrics = self._metrics if path == "/metrics" else None
         if metrics is None and path not in {"/livez", "/healthz", "/readyz"}:
@@ -93,12 +88,9 @@ class ControlPlane:
             return False
         return True
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+    async def aclose(self) -> None:
+        """Close the connections to the store."""
         await self._store.aclose()
-        await send({"type": "lifespan.shutdown.complete"})
 
 
 def _accept(scope: Scope) -> str:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from scopegate import settings as configuration
+from scopegate.admin.local import local_api
+from scopegate.admin.visit import Office
 from scopegate.cli.author import operator
+from scopegate.cli.inprocess import InProcess
+from scopegate.client import Client
 from scopegate.commands import Commands
 from scopegate.core.audit import LONGEST_REASON, SYSTEM, Author
 from scopegate.store import Store
@@ -60,6 +64,20 @@ class Invocation:
         settings = configuration.load(redis_url=self.redis_url, data_dir=self.data_dir)
         with _place_of_store(settings) as where:
             return asyncio.run(operate(action, where, settings, self.author))
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """A client of the instance that the options, or the settings, name."""
+        settings = configuration.load(redis_url=self.redis_url, data_dir=self.data_dir)
+        with _place_of_store(settings) as where, asyncio.Runner() as runner:
+            store = Store.at(where, audit_retention=settings.audit_retention)
+            office = Office(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
+            app = local_api(office, actor=operator(), origin=_ORIGIN)
+            try:
+                with Client("http://local", reason=self.reason, transport=InProcess(app, runner)) as client:
+                    yield client
+            finally:
+                runner.run(store.aclose())
 
 
 async def operate(

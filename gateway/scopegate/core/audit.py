@@ -137,11 +137,15 @@ def anchor_of(line: bytes) -> Link:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which entries are asked for; what is None selects all. ``key_id`` may be the beginning of an id."""
+    """Which entries are asked for; what is None selects all.
+
+    ``key_id`` may be the beginning of an id. Entries from the number ``before`` on are not asked for.
+    """
 
     key_id: str | None = None
     actor: str | None = None
     since: datetime | None = None
+    before: int | None = None
 
     def admits(self, said: JsonObject) -> bool:
         """Whether a parsed entry is among them.
@@ -150,6 +154,8 @@ class Selection:
             ValueError: nobody can tell when it was written.
         """
         target = said["target"]
+        if self.before is not None and said["sequence"] >= self.before:
+            return False
         if self.key_id is not None and not (target["kind"] == "key" and target["id"].startswith(self.key_id)):
             return False
         if self.actor is not None and said["actor"] != self.actor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from scopegate.core.audit import DEFAULT_RETENTION, SYSTEM
@@ -38,9 +39,13 @@ class Store:
         *,
         author: Author = SYSTEM,
         audit_retention: int = DEFAULT_RETENTION,
+        turns: dict[str, asyncio.Lock] | None = None,
     ) -> None:
         self._redis = redis
-        journal = Journal(redis, tenant, author=author, retention=audit_retention)
+        self._audit_retention = audit_retention
+        self._turns = {} if turns is None else turns
+        turn = self._turns.setdefault(tenant.tag, asyncio.Lock())
+        journal = Journal(redis, tenant, author=author, retention=audit_retention, turn=turn)
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant, journal)
         self.users = Directory(redis, tenant, journal)
@@ -64,6 +69,16 @@ class Store:
         """
         servers = Servers.at(locate(where) if isinstance(where, str) else where)
         return cls(servers, tenant, author=author, audit_retention=audit_retention)
+
+    def by(self, author: Author, tenant: Tenant | None = None) -> Store:
+        """The store over the same connections, for changes of another author, or of another tenant."""
+        return Store(
+            self._redis,
+            tenant or self.tenant,
+            author=author,
+            audit_retention=self._audit_retention,
+            turns=self._turns,
+        )
 
     def live_access(
         self,

@@ -60,6 +60,7 @@ class Journal:
         tenant: whose log it is.
         author: who makes the changes that are written.
         retention: how many entries are kept.
+        turn: held by each change of the tenant, so that those of one process do not disturb each other.
         clock: tells the present moment.
     """
 
@@ -70,6 +71,7 @@ class Journal:
         *,
         author: Author = SYSTEM,
         retention: int = DEFAULT_RETENTION,
+        turn: asyncio.Lock | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._servers = servers
@@ -78,7 +80,7 @@ class Journal:
         self._retention = retention
         self._clock = clock
         self._names = (layout.audit(tenant.tag), layout.audit_bounds(tenant.tag))
-        self._turn = asyncio.Lock()  # changes of one process do not disturb each other
+        self._turn = turn or asyncio.Lock()
 
     async def transaction(self, swap: Callable[[Pipeline], Awaitable[T]], *names: str) -> T:
         """What `swap` returns, which runs again if one of `names` is changed by others, or the log.

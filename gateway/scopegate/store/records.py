@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -22,6 +23,11 @@ _encoder = msgspec.json.Encoder()
 def encode(value: object) -> bytes:
     """`value` as JSON; equal values give equal bytes."""
     return _encoder.encode(_written(value))
+
+
+def etag(value: object) -> str:
+    """The version of a stored value: equal for equal values alone."""
+    return sha256(encode(value)).hexdigest()[:32]
 
 
 def decode(raw: bytes | str, kind: type[T]) -> T:

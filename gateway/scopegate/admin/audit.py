@@ -1,0 +1,70 @@
+"""``/admin/v1/audit``: who changed what, and whether the log of that is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from scopegate.admin import schemas
+from scopegate.admin.listing import cursor_after, place_of
+from scopegate.admin.openapi import documented
+from scopegate.admin.visit import ByVisit, Permission
+from scopegate.core.audit import Selection
+from scopegate.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from scopegate.commands import Commands
+
+router = APIRouter(prefix="/audit", tags=["audit"])
+_LINES = "application/jsonl"
+ForTenant = Annotated[schemas.TenantQuery, Query()]
+
+
+@router.get("", **documented("List changes"))
+async def list_entries(by: ByVisit, query: Annotated[schemas.AuditQuery, Query()]) -> schemas.AuditPage:
+    """The entries of the audit log, newest first: a page at a time."""
+    commands = await by.commands(Permission.READ_AUDIT, query.tenant)
+    before = place_of(query)
+    if before is not None and not isinstance(before, int):
+        raise InvalidInput("query:cursor", "This is no cursor.", code="cursor_invalid")
+    selection = Selection(key_id=query.key, actor=query.actor, since=query.since, before=before)
+    found = await commands.list_audit(selection, query.limit + 1)
+    items = found[: query.limit]
+    more = len(found) > len(items)
+    return schemas.AuditPage(
+        items=items,
+        next_cursor=cursor_after(query, items[-1]["sequence"]) if more else None,
+        has_more=more,
+    )
+
+
+@router.get("/verification", **documented("Verify the audit log"))
+async def verify(by: ByVisit, query: ForTenant) -> schemas.AuditVerification:
+    """Whether no entry was changed, removed, added or moved."""
+    commands = await by.commands(Permission.READ_AUDIT, query.tenant)
+    verification = await commands.verify_audit()
+    broken, newest = verification.broken, verification.reached
+    return schemas.AuditVerification(
+        whole=broken is None,
+        entries=verification.count,
+        sequence=newest.sequence,
+        hash=newest.hash,
+        broken_at=None if broken is None else broken.sequence,
+        what=None if broken is None else broken.what,
+    )
+
+
+@router.get("/export", response_class=StreamingResponse, **documented("Export the audit log", lines=_LINES))
+async def export(by: ByVisit, query: ForTenant) -> StreamingResponse:
+    """All entries that are kept with their hashes, one a line, oldest first."""
+    commands = await by.commands(Permission.READ_AUDIT, query.tenant)
+    return StreamingResponse(_lines(commands), media_type=_LINES)
+
+
+async def _lines(commands: Commands) -> AsyncIterator[bytes]:
+    async for line in commands.export_audit():
+        yield line + b"\n"

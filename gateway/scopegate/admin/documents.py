@@ -1,0 +1,94 @@
+"""Core values as the answers of the administration API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scopegate.admin import schemas
+from scopegate.admin.listing import page
+from scopegate.core.errors import InvalidInput
+from scopegate.core.keys import Rule
+from scopegate.problems import refusal
+from scopegate.representations import explanation_object, key_object
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from scopegate.commands import Explanation
+    from scopegate.core.keys import KeyRecord
+
+
+def key(record: KeyRecord, now: datetime) -> schemas.Key:
+    """A key, with its state at `now`."""
+    return schemas.Key(**key_object(record, now))
+
+
+def changed_key(record: KeyRecord, now: datetime, warnings: Sequence[str] = ()) -> schemas.ChangedKey:
+    """A key after a change."""
+    return schemas.ChangedKey(**key_object(record, now), warnings=list(warnings))
+
+
+def issued_key(
+    record: KeyRecord, now: datetime, *, secret: str | None, warnings: Sequence[str] = ()
+) -> schemas.IssuedKey:
+    """A key with its secret."""
+    return schemas.IssuedKey(**key_object(record, now), warnings=list(warnings), secret=secret)
+
+
+def key_page(records: Sequence[KeyRecord], query: schemas.KeyQuery, now: datetime) -> schemas.KeyPage:
+    """The page of keys that is asked for.
+
+    Raises:
+        InvalidInput: the cursor is none, or one of other filters.
+    """
+    admitted = [key(record, now) for record in records]
+    admitted = [one for one in admitted if _admits(query, one)]
+    field = query.sort.removeprefix("-")
+    items, cursor = page(
+        admitted, query, lambda one: _order(one, field), descending=query.sort.startswith("-")
+    )
+    return schemas.KeyPage(items=items, next_cursor=cursor, has_more=cursor is not None, total=len(admitted))
+
+
+def _admits(query: schemas.KeyQuery, one: schemas.Key) -> bool:
+    wanted = query.q
+    return (
+        (not query.type or one.type in query.type)
+        and (not query.state or one.state in query.state)
+        and (query.user is None or one.user == query.user)
+        and (wanted is None or one.id.startswith(wanted) or wanted.casefold() in one.description.casefold())
+    )
+
+
+def _order(one: schemas.Key, field: str) -> list[Any]:
+    value = getattr(one, field)
+    if isinstance(value, str):
+        return [value.casefold(), one.id]
+    # What never happens is after all that does.
+    return [value is None, 0.0 if value is None else value.timestamp(), one.id]
+
+
+def rules_of(rows: Sequence[schemas.RuleBody]) -> tuple[Rule, ...]:
+    """The rules that a caller lists.
+
+    Raises:
+        InvalidInput: that names the row.
+    """
+    rules = []
+    for row, body in enumerate(rows, start=1):
+        try:
+            rules.append(Rule(body.method, body.url))
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"rules[{row}].{error.field}", f"Row {row}: {error.message}", hint=error.hint, code=error.code
+            ) from error
+    return tuple(rules)
+
+
+def explanation(found: Explanation) -> schemas.Explanation:
+    """A decision, check by check."""
+    decision = found.decision
+    status = None if decision.allowed else refusal(decision.reason).status
+    shown: dict[str, Any] = explanation_object(found)
+    return schemas.Explanation(**shown, status=status)

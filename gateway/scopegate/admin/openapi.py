@@ -1,0 +1,85 @@
+"""The OpenAPI 3.1 description of the administration API: what every operation has in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi.openapi.utils import get_openapi
+
+from scopegate.admin.schemas import ProblemDetails
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_PROBLEM = "application/problem+json"
+_ALWAYS = (400, 401, 403, 404, 413, 429, 500, 503)
+_MEANINGS = {
+    400: "The request is not valid: no JSON, an unknown query parameter, a header field that is none.",
+    401: "No valid token was sent.",
+    403: "The administrator may not do this, or a feature flag forbids it.",
+    404: "There is no such thing, or none that the administrator may know of.",
+    409: "The present state does not admit this.",
+    412: "The key is not any more what `If-Match` names.",
+    413: "The request body is too large.",
+    422: "A value is not valid; `errors` points to it.",
+    428: "`If-Match` is missing.",
+    429: "Too many requests of this address had no valid token.",
+    500: "The server failed.",
+    503: "The key store does not answer.",
+}
+_ETAG = {
+    "ETag": {"description": "The version of the key (RFC 9110 section 8.8.3).", "schema": {"type": "string"}}
+}
+_SECURITY = {"bearer": {"type": "http", "scheme": "bearer", "description": "A token of an administrator."}}
+# FastAPI's own shape of a validation error, which we do not answer with.
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
+
+
+def documented(
+    summary: str, *statuses: int, etag: bool = False, answers: int = 200, lines: str | None = None
+) -> dict[str, Any]:
+    """The arguments of a route: its summary, and every answer that it has.
+
+    `statuses` are those of its own problems, beside those that any operation has. `lines` is the media
+    type of an answer that is text.
+    """
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {
+            "description": _MEANINGS[status],
+            "content": {_PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+        }
+        for status in sorted({*_ALWAYS, *statuses})
+    }
+    if etag:
+        responses[answers] = {"headers": _ETAG}
+    if lines is not None:
+        responses[answers] = {"content": {lines: {"schema": {"type": "string"}}}}
+    return {"summary": summary, "responses": responses, "status_code": answers}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The whole description, as it is served."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    described = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+    )
+    schemas = described.setdefault("components", {}).setdefault("schemas", {})
+    for name in _NOT_OURS:
+        schemas.pop(name, None)
+    problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["ProblemDetails"] = problem
+    described["components"]["securitySchemes"] = _SECURITY
+    described["security"] = [{"bearer": []}]
+    for operations in described["paths"].values():
+        for operation in operations.values():
+            answer = operation["responses"].get("422")
+            if answer is not None and _PROBLEM not in answer["content"]:
+                del operation["responses"]["422"]
+    app.openapi_schema = described
+    return described

@@ -1,0 +1,320 @@
+"""What the administration API takes and answers, as the API and its client share it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+)
+
+from scopegate.core.keys import KeyState, KeyType
+
+DEFAULT_PAGE = 50
+LARGEST_PAGE = 500
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    if not isinstance(value, str) or not _DATE_TIME.fullmatch(value):
+        raise ValueError("a date and time with an offset (RFC 3339), such as 2027-03-31T23:59:00+02:00")
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a date and time that exists") from error
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    PlainSerializer(_written, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""RFC 3339 section 5.6, always with an offset; answers are in UTC with ``Z``."""
+
+
+class Input(BaseModel):
+    """What a caller says. A member that we do not know is refused: it may have been meant to restrict."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Output(BaseModel):
+    """What is answered. A client of an earlier version overlooks members that it does not know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+# Problems
+
+
+class FieldProblem(Output):
+    """What is wrong with one field. ``pointer`` is a JSON Pointer (RFC 6901) into the request body."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class ProblemDetails(Output):
+    """RFC 9457. ``code`` is stable; programs match on it. ``errors`` names the fields at fault."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    hint: str | None = None
+    errors: list[FieldProblem] | None = None
+
+
+# Queries
+
+
+class TenantQuery(Input):
+    """Which tenant is meant."""
+
+    tenant: str = Field("default", description="The id of the tenant.", max_length=100)
+
+
+class ChangeQuery(TenantQuery):
+    """Which tenant is meant, and whether anything is to be changed."""
+
+    dry_run: bool = Field(
+        default=False, description="Check everything and answer as if it was done, but change nothing."
+    )
+
+
+class PageQuery(TenantQuery):
+    """Which piece of a list is wanted."""
+
+    limit: int = Field(DEFAULT_PAGE, ge=1, le=LARGEST_PAGE, description="Items at most.")
+    cursor: str | None = Field(
+        None, max_length=2_000, description="`next_cursor` of the page before; with the same filters."
+    )
+
+
+# Keys
+
+
+class RuleBody(Input):
+    """One row of a custom key: a method and a URL pattern, in which ``*`` stands for any characters."""
+
+    method: str = Field(max_length=20, examples=["GET"])
+    url: str = Field(max_length=4_096, examples=["/api/recordings/*"])
+
+
+class KeyCreation(Input):
+    """A new key. It is enabled at once."""
+
+    type: KeyType
+    description: str = Field(examples=["Created for Face-to-Face recording"])
+    expires_at: Moment | None = Field(
+        None, description="When the key expires; null: never. Left out: the tenant's default."
+    )
+    user: str | None = Field(
+        None, max_length=200, description="The id of the one user whom the key acts for; null: all users."
+    )
+    rules: list[RuleBody] = Field([], description="What a custom key opens; other keys have none.")
+
+
+class KeyEdit(Input):
+    """Other values for a key; a member that is left out keeps its value."""
+
+    description: str | None = Field(None, description="What the key is for; it cannot be null.")
+    expires_at: Moment | None = Field(None, description="When the key expires; null: never.")
+    user: str | None = Field(None, max_length=200, description="A user's id; null: all users.")
+    enabled: StrictBool | None = Field(None, description="Whether the key is enabled; it cannot be null.")
+
+
+class RulesBody(Input):
+    """Rules of a custom key, in their order."""
+
+    rules: list[RuleBody]
+
+
+class RulesRemoval(RulesBody):
+    """Rules that a custom key loses."""
+
+    even_the_last: StrictBool = Field(
+        default=False, description="Also if none is left, so that the key opens nothing; otherwise 409."
+    )
+
+
+class Extension(Input):
+    """Another expiry for a key, also for one that expired less than seven days ago."""
+
+    expires_at: Moment | None = Field(description="When the key expires; null: never.")
+
+
+class Rotation(Input):
+    """Another secret for a key."""
+
+    overlap_seconds: StrictInt = Field(
+        86_400, ge=0, le=604_800, description="For how long the secret that the key had stays valid."
+    )
+    drop_retiring: StrictBool = Field(
+        default=False,
+        description="Give up a secret that is still retiring from the rotation before; otherwise 409.",
+    )
+
+
+class Duplication(Input):
+    """A new key like another one."""
+
+    description: str
+
+
+class Rule(Output):
+    """One row of a custom key."""
+
+    method: str
+    url: str
+
+
+class Key(Output):
+    """One key. Its secret is never here."""
+
+    id: str
+    type: KeyType
+    state: KeyState
+    description: str
+    user: str | None
+    created_at: Moment
+    expires_at: Moment | None
+    delete_at: Moment | None
+    retiring_until: Moment | None
+    rules: list[Rule]
+
+
+class ChangedKey(Key):
+    """A key after a change, and what is to be said of it."""
+
+    warnings: list[str] = []
+
+
+class IssuedKey(ChangedKey):
+    """A key with its secret, which no other answer has.
+
+    ``secret`` is null with ``secret_status`` "already_shown" where the request was sent before, and
+    "not_made" after a dry run.
+    """
+
+    secret: str | None = Field(repr=False)
+    secret_status: Literal["shown", "already_shown", "not_made"] = "shown"  # noqa: S105 -- no secret
+
+
+class KeyPage(Output):
+    """Some keys. ``total`` counts all that the filters admit."""
+
+    items: list[Key]
+    next_cursor: str | None
+    has_more: bool
+    total: int
+
+
+KeySort = Literal["created_at", "-created_at", "expires_at", "-expires_at", "description", "-description"]
+
+
+class KeyQuery(PageQuery):
+    """Which keys are wanted; newest first unless ``sort`` says otherwise."""
+
+    type: list[KeyType] = Field([], description="Only keys of these types.")
+    state: list[KeyState] = Field([], description="Only keys in these states.")
+    user: str | None = Field(None, max_length=200, description="Only keys of this user.")
+    q: str | None = Field(None, max_length=200, description="Only keys with this in their id or description.")
+    sort: KeySort = Field("-created_at", description="By what they are sorted; `-`: the largest first.")
+
+
+# Decisions
+
+
+class ExplanationRequest(Input):
+    """A request that a key might send."""
+
+    key_id: str = Field(max_length=100)
+    method: str = Field(max_length=40, examples=["GET"])
+    url: str = Field(max_length=8_192, examples=["/api/recordings/1"])
+
+
+class ExplanationStep(Output):
+    """One check of a decision."""
+
+    check: str
+    outcome: str
+    detail: str
+
+
+class Explanation(Output):
+    """Why a key opens a request, or not. ``status`` is what the gateway answers to one that is refused."""
+
+    allowed: bool
+    reason: str
+    status: int | None
+    rule: int | None
+    missing_privileges: list[str]
+    steps: list[ExplanationStep]
+
+
+# Flags
+
+
+class Flag(Output):
+    """A feature flag of a tenant."""
+
+    name: str
+    on: bool
+
+
+class FlagBody(Input):
+    """How a feature flag is to stand."""
+
+    on: StrictBool
+
+
+# The audit log
+
+
+class AuditQuery(PageQuery):
+    """Which entries of the audit log are wanted, newest first."""
+
+    key: str | None = Field(None, max_length=100, description="Only changes of this key.")
+    actor: str | None = Field(None, max_length=300, description="Only changes by this actor.")
+    since: Moment | None = Field(None, description="Only changes since then.")
+
+
+class AuditPage(Output):
+    """Some entries of the audit log, as they are kept, newest first."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+    has_more: bool
+
+
+class AuditVerification(Output):
+    """Whether the audit log is whole, and up to which entry."""
+
+    whole: bool
+    entries: int
+    sequence: int
+    hash: str
+    broken_at: int | None
+    what: str | None

@@ -1,0 +1,27 @@
+"""The composition of the control plane: settings in, an application out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scopegate.admin.health import Health
+from scopegate.admin.plane import ControlPlane, guarded_api
+from scopegate.admin.signin import identified
+from scopegate.admin.visit import Office
+from scopegate.store import Store
+
+if TYPE_CHECKING:
+    from scopegate.metrics import MetricsArea
+    from scopegate.settings import Settings
+    from scopegate.store.location import Location
+
+
+def create_control_plane(settings: Settings, redis: Location, area: MetricsArea) -> ControlPlane:
+    """The administration API, health and metrics of the instance whose store is at `redis`."""
+    office = Office(
+        Store.at(redis, audit_retention=settings.audit_retention),
+        key_prefix=settings.key_prefix,
+        pepper=settings.pepper_bytes,
+    )
+    health = Health(redis, area, max_lag=settings.max_lag)
+    return ControlPlane(guarded_api(identified(office)), health, office)

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from scopegate.admin import audit, decisions, flags, keys
+from scopegate.admin import audit, decisions, flags, keys, reference, users
 from scopegate.admin.openapi import describe
 from scopegate.admin.outermost import REQUEST_ID
 from scopegate.admin.problems import FAILED, problem_of, problem_of_request
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PREFIX = "/admin/v1"
 _DESCRIPTION = """Administration of Scopegate: keys, tenants, administrators and the audit log.
 
-Every request names its tenant with `?tenant=`; there is one called `default`, which is meant where none is named. Moments
-are RFC 3339 with an offset. Whatever is refused is refused with RFC 9457 problem details, whose `code` is stable.
+A request names its tenant with `?tenant=`; there is one called `default`, which is meant where none is named.
+Moments are RFC 3339 with an offset. Refusals are RFC 9457 problem details, whose `code` is stable.
 """
 _NOT_FOUND = Problem(
     404, "not_found", "There is nothing here", "See /admin/v1/openapi.json for what there is."
@@ -42,7 +42,7 @@ def create_api() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (keys, decisions, flags, audit):
+    for routes in (keys, users, decisions, flags, audit, reference):
         api.include_router(routes.router, prefix=PREFIX)
     api.add_exception_handler(ScopegateError, _told)
     api.add_exception_handler(RequestValidationError, _not_valid)

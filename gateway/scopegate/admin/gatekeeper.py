@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scopegate.asgi import ASGIApp, Receive, Scope, Send
 
 # The paths that anybody may call.
-PUBLIC = frozenset({"/admin/v1/openapi.json"})
+PUBLIC = frozenset({"/admin/v1/openapi.json", "/admin/v1/reference", "/admin/v1/reference.css"})
 
 
 class Gatekeeper:

@@ -318,3 +318,49 @@ class AuditVerification(Output):
     hash: str
     broken_at: int | None
     what: str | None
+
+
+# Users
+
+
+class UserQuery(PageQuery):
+    """Who is looked for; all of it has to hold."""
+
+    q: str | None = Field(
+        None, max_length=200, description="Words; each begins a word of the name, the e-mail or the id."
+    )
+    organization: str | None = Field(None, max_length=500, description="In this organization, or below it.")
+    group: str | None = Field(None, max_length=200, description="In this group.")
+    filter: list[str] = Field(
+        [],
+        max_length=20,
+        description="Conditions `field:operator:value`; fields: id, name, email, organization, group, role; "
+        "operators: equals, contains, starts.",
+    )
+    active: bool | None = Field(None, description="Only people who are active, or who are not.")
+
+
+class User(Output):
+    """A person of the directory."""
+
+    id: str
+    name: str
+    email: str
+    organization: str
+    active: bool
+    groups: list[str]
+    roles: list[str]
+
+
+class UserWithPrivileges(User):
+    """A person, and what the person may do now."""
+
+    privileges: list[str]
+
+
+class UserPage(Output):
+    """Some people. Nobody counts them all."""
+
+    items: list[User]
+    next_cursor: str | None
+    has_more: bool

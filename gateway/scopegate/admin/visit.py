@@ -28,6 +28,7 @@ class Permission(StrEnum):
     READ_KEYS = "read_keys"
     CHANGE_KEYS = "change_keys"
     READ_AUDIT = "read_audit"
+    READ_USERS = "read_users"
     CHANGE_FLAGS = "change_flags"
 
 

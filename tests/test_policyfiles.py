@@ -484,7 +484,8 @@ def test_files_say_what_they_say(write: Write) -> None:
 
 def test_what_is_left_out_denies(write: Write) -> None:
     loaded = load(write())
-    assert loaded.policies == Policies()
+    assert loaded.policies == Policies(unlisted_allowed=None)
+    assert loaded.policies.catalogue().unlisted_allowed is False
     assert (loaded.expectations, loaded.principals) == ((), {})
 
 

@@ -10,12 +10,14 @@ import yaml
 from scopegate.core.catalogue import ANY_METHOD, Endpoint
 from scopegate.core.errors import InvalidInput, ScopegateError
 from scopegate.core.policies import (
+    UNLISTED,
     Expectation,
     Policies,
     Verdict,
     endpoint_label,
     judge,
     require_name,
+    unlisted_word,
 )
 from scopegate.core.principal import User
 from scopegate.core.wildcard import UrlPattern
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 CATALOGUE_FILE = "catalogue.yaml"
 ROLES_FILE = "roles.yaml"
 EXPECTATIONS_FILE = "expectations.yaml"
-
-_UNLISTED = {"deny": False, "allow": True}
 
 
 class PolicyFileError(ScopegateError):
@@ -84,8 +84,9 @@ def load(directory: Path) -> LoadedPolicies:
 
 def dump(policies: Policies) -> dict[str, str]:
     """File name -> text of the files that :func:`load` reads as `policies`."""
+    allowed = policies.unlisted_allowed
     catalogue = {
-        "unlisted_endpoints": "allow" if policies.unlisted_allowed else "deny",
+        **({} if allowed is None else {"unlisted_endpoints": unlisted_word(allowed=allowed)}),
         "endpoints": [
             {
                 "methods": sorted(endpoint.methods),
@@ -113,10 +114,10 @@ class _Defined:
     groups: dict[str, frozenset[str]]
 
 
-def _read_catalogue(file: YamlFile) -> tuple[tuple[Endpoint, ...], bool]:
+def _read_catalogue(file: YamlFile) -> tuple[tuple[Endpoint, ...], bool | None]:
     root = file.root()
     if root is None:
-        return (), False
+        return (), None
     fields = root.fields("endpoints", optional=("unlisted_endpoints",))
     endpoints: dict[str, Endpoint] = {}
     lines: dict[str, int] = {}
@@ -134,7 +135,7 @@ def _read_catalogue(file: YamlFile) -> tuple[tuple[Endpoint, ...], bool]:
             lines[label] = entry.line
     listed = tuple(endpoints.values())
     fields["endpoints"].accept(lambda: Policies(listed).catalogue())
-    return listed, bool(fields["unlisted_endpoints"].choice(_UNLISTED))
+    return listed, fields["unlisted_endpoints"].choice(UNLISTED)
 
 
 def _read_endpoint(entry: Value) -> Endpoint | None:

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scopegate.core import keys
+from scopegate.core.administrators import Administrator, Role
+from scopegate.core.admintokens import AdminToken, BootstrapToken, TokenKind
 from scopegate.core.catalogue import Endpoint
 from scopegate.core.errors import NotFound
 from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
-from scopegate.core.tenants import SCOPED_API
+from scopegate.core.settling import settle
+from scopegate.core.tenants import SCOPED_API, Tenant
 
 if TYPE_CHECKING:
     from scopegate.store import Store
+    from scopegate.store.system import SystemStore
 
 # Long after the server's own clock, so that nothing expires while a test looks at it.
 NOW = datetime(2100, 1, 1, 12, 0, tzinfo=UTC)
@@ -83,6 +87,8 @@ async def exercise(store: Store) -> None:
         await store.users.change("nobody", lambda one: one)
     assert [one.id for one in await store.users.all()] == ["kim", "lou"]
     assert (await store.users.get("kim")).groups == {"agents"}
+    await store.settings.change(lambda one: settle(one, {"key_limit": 20, "unlisted_endpoints": "allow"}))
+    assert (await store.settings.settled()).settings == await store.settings.get()
     tag = store.tenant.tag
     minted = keys.mint(tag, lambda alphabet: alphabet[7])
     record = key(
@@ -107,5 +113,62 @@ async def exercise(store: Store) -> None:
     other = key(2, id=key_id(2, tag), tenant=store.tenant.id)
     await store.keys.create(other, now=NOW)
     await store.keys.delete(other.id)
+    await store.settings.change(lambda one: settle(one, {"unlisted_endpoints": "deny"}))
     assert (await store.audit.verify()).broken is None
     assert [line async for line in store.audit.backwards()]
+
+
+def administrator(name: str = "maria", **changes: Any) -> Administrator:
+    """A system administrator; no two names give the same."""
+    fields: dict[str, Any] = {
+        "id": f"{name:0<12}",
+        "name": name.title(),
+        "email": f"{name}@example.com",
+        "role": Role.SYSTEM_ADMINISTRATOR,
+        "created_at": NOW,
+    }
+    return Administrator(**(fields | changes))
+
+
+def admin_token(number: int = 1, **changes: Any) -> AdminToken:
+    """A token of `administrator`; no two numbers give the same."""
+    fields: dict[str, Any] = {
+        "id": f"{number:012d}",
+        "kind": TokenKind.TOKEN,
+        "administrator": administrator().id,
+        "digest": f"{number:064x}",
+        "description": f"token {number}",
+        "created_at": NOW,
+        "expires_at": NOW + WEEK,
+    }
+    return AdminToken(**(fields | changes))
+
+
+def bootstrap_token(number: int = 1, **changes: Any) -> BootstrapToken:
+    fields: dict[str, Any] = {"id": f"{number:012d}", "digest": f"{number:064x}", "expires_at": NOW + WEEK}
+    return BootstrapToken(**(fields | changes))
+
+
+async def exercise_system(system: SystemStore) -> None:
+    """Everything that the store of the system does, at least once."""
+    acme = await system.tenants.create(lambda _taken: Tenant("acme", "0a2", "Acme", NOW))
+    assert await system.tenants.change("acme", lambda one: replace(one, name="ACME")) != acme
+    tenants = await system.tenants.all()
+    counted = await system.tenants.count(tenants, now=NOW)
+    assert [one.tenant.id for one in counted] == ["acme", "default"]
+    await system.of(acme).settings.change(lambda one: settle(one, {"max_lifetime": 30}))
+    assert await system.tokens.offer_bootstrap(bootstrap_token(1))
+    await system.tokens.bootstrap(bootstrap_token(1).digest, administrator(), admin_token(1), now=NOW)
+    assert not await system.tokens.offer_bootstrap(bootstrap_token(2))
+    await system.administrators.create(administrator("bo"))
+    await system.administrators.change(administrator("bo").id, lambda one: replace(one, active=False))
+    await system.administrators.delete(administrator("bo").id)
+    assert await system.administrators.all() == [await system.administrators.get(administrator().id)]
+    await system.tokens.create(admin_token(2))
+    token = await system.tokens.find(admin_token(2).id)
+    assert token is not None
+    await system.tokens.used(token, NOW)
+    assert (await system.tokens.standing(token)).last_used_at == NOW
+    await system.tokens.revoke(admin_token(1).id)
+    assert [one.token.id for one in await system.tokens.all(now=NOW)] == [admin_token(2).id]
+    assert (await system.audit.verify()).broken is None

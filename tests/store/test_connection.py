@@ -42,6 +42,9 @@ OPERATIONS: dict[str, Operation] = {
     "policies.put": lambda store: store.policies.put(POLICIES),
     "policies.flag": lambda store: store.policies.flag(SCOPED_API),
     "policies.set_flag": lambda store: store.policies.set_flag(SCOPED_API, on=True),
+    "settings.get": lambda store: store.settings.get(),
+    "settings.settled": lambda store: store.settings.settled(),
+    "settings.change": lambda store: store.settings.change(lambda one: one),
     "audit.verify": lambda store: store.audit.verify(),
     "audit.forwards": lambda store: anext(store.audit.forwards()),
     "audit.backwards": lambda store: anext(store.audit.backwards()),
@@ -59,6 +62,7 @@ def test_every_operation_is_among_them() -> None:
         "keys": store.keys,
         "users": store.users,
         "policies": store.policies,
+        "settings": store.settings,
         "audit": store.audit,
         "access": store.access,
     }

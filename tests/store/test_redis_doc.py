@@ -14,7 +14,8 @@ from scopegate.core.errors import ConfigurationError
 from scopegate.metrics import MetricsArea
 from scopegate.store import Store, layout
 from scopegate.store.location import RedisOptions, locate
-from store.facts import TAG, exercise, key, text_of
+from scopegate.store.system import SystemStore
+from store.facts import TAG, exercise, exercise_system, key, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,6 +60,9 @@ async def test_what_the_command_line_needs_is_enough_and_not_more(
     store = Store.at(location(store_url, ADMINISTERING), audit_retention=3)
     await exercise(store)
     await store.aclose()
+    system = SystemStore.at(location(store_url, ADMINISTERING))
+    await exercise_system(system)
+    await system.aclose()
     assert granted(ADMINISTERING) <= used(raw)
 
 

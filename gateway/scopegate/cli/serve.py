@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,8 @@ import click
 
 from scopegate import settings as configuration
 from scopegate.cli.output import note
+from scopegate.core.admintokens import BOOTSTRAP_LIFETIME
+from scopegate.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from scopegate.settings import Settings
@@ -46,10 +50,41 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 -- the settings model validates
     # The servers are imported by those commands alone that run one.
     from scopegate import serving  # noqa: PLC0415
 
-    serving.serve(settings, prepare=lambda _in_force: None, ready=lambda: _announce(settings))
+    first_steps: list[str] = []
+    serving.serve(
+        settings,
+        prepare=lambda in_force: first_steps.extend(asyncio.run(_first_steps(in_force))),
+        ready=lambda: _announce(settings, first_steps),
+    )
 
 
-def _announce(settings: Settings) -> None:
+async def _first_steps(settings: Settings) -> list[str]:
+    """What to tell while there is no administrator. A token is in it, so it goes to no log."""
+    from scopegate.administration import offer_bootstrap  # noqa: PLC0415 -- as the servers
+    from scopegate.store.system import SystemStore  # noqa: PLC0415
+
+    redis = settings.redis
+    if redis is None:
+        raise AssertionError("serve() says where the store is")
+    system = SystemStore.at(redis, audit_retention=settings.audit_retention)
+    try:
+        token = await offer_bootstrap(system, pepper=settings.pepper_bytes)
+    except StoreUnavailable as unavailable:
+        # A gateway whose Redis user may only read serves all the same.
+        return [f"No token for a first administrator was made: {unavailable.message}"]
+    finally:
+        await system.aclose()
+    if token is None:
+        return []
+    hours = BOOTSTRAP_LIFETIME // timedelta(hours=1)
+    return [
+        f"There is no administrator yet. Make the first one within {hours} hours, with this token, once:",
+        f"  scopegate login --server {settings.admin_listen.url} --bootstrap",
+        f"  {token}",
+    ]
+
+
+def _announce(settings: Settings, first_steps: list[str]) -> None:
     store = "Redis" if settings.redis_url else f"an embedded Valkey in {settings.data_dir}"
     places = [url for row in settings.upstreams for url in row.urls or (row.url,)]
     if settings.upstream is not None:
@@ -58,6 +93,8 @@ def _announce(settings: Settings) -> None:
         note(f"Scopegate listens on {settings.listen.url} and forwards to {', '.join(map(str, places))}.")
     if settings.forward_auth_listen is not None:
         note(f"Proxies ask at {settings.forward_auth_listen.url}, {_who_may_ask(settings)}.")
+    for line in first_steps:
+        note(line)
     note(f"Keys are in {store}. Health: {settings.admin_listen.url}/readyz. Ctrl-C stops it.")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from scopegate.core.policies import endpoint_label
+from scopegate.core.policies import endpoint_label, unlisted_word
 
 if TYPE_CHECKING:
     from scopegate.core.policies import Policies
@@ -74,9 +74,12 @@ class Change:
 def plan(current: Policies, desired: Policies) -> tuple[Change, ...]:
     """The changes that turn `current` into `desired`; none if the two are equal.
 
-    They come by area, and within it sorted by URL or name, whatever their kind.
+    They come by area, and within it sorted by URL or name, whatever their kind. What `desired` says
+    nothing of, whether unlisted endpoints are open, stays as it is.
     """
     before, after = _facts(current), _facts(desired)
+    if desired.unlisted_allowed is None:
+        after[_UNLISTED] = before[_UNLISTED]
     subjects = sorted(before.keys() | after.keys(), key=_position)
     compared = ((subject, before.get(subject), after.get(subject)) for subject in subjects)
     return tuple(
@@ -86,9 +89,7 @@ def plan(current: Policies, desired: Policies) -> tuple[Change, ...]:
 
 def _facts(policies: Policies) -> dict[tuple[Area, str], Value]:
     """Everything that policies say, subject by subject; different policies give different facts."""
-    facts: dict[tuple[Area, str], Value] = {
-        (Area.SETTING, "unlisted_endpoints"): ("allow" if policies.unlisted_allowed else "deny",)
-    }
+    facts: dict[tuple[Area, str], Value] = {_UNLISTED: (unlisted_word(allowed=policies.unlisted_allowed),)}
     for endpoint in policies.endpoints:
         facts[Area.ENDPOINT, endpoint_label(endpoint)] = tuple(sorted(endpoint.privileges))
     for role, privileges in policies.roles.items():
@@ -111,4 +112,5 @@ def _position(subject: tuple[Area, str]) -> tuple[int, list[str]]:
 
 
 _AREAS = tuple(Area)
+_UNLISTED = (Area.SETTING, "unlisted_endpoints")
 _SIGNS = {ChangeKind.ADD: "+", ChangeKind.CHANGE: "~", ChangeKind.REMOVE: "-"}

@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from scopegate.core.administrators import Administrator
+    from scopegate.core.admintokens import AdminToken, BootstrapToken
     from scopegate.core.changes import Change
     from scopegate.core.keys import KeyRecord
     from scopegate.core.principal import User
+    from scopegate.core.settling import Settled
+    from scopegate.core.tenants import Tenant
 
 JsonObject = dict[str, Any]
 
@@ -45,6 +49,15 @@ class Action(StrEnum):
     USER_DELETE = "user.delete"
     POLICIES_APPLY = "policies.apply"
     FLAG_SET = "flag.set"
+    TENANT_CREATE = "tenant.create"
+    TENANT_EDIT = "tenant.edit"
+    TENANT_SETTINGS = "tenant.settings"
+    ADMINISTRATOR_CREATE = "administrator.create"
+    ADMINISTRATOR_EDIT = "administrator.edit"
+    ADMINISTRATOR_DELETE = "administrator.delete"
+    TOKEN_CREATE = "token.create"  # noqa: S105 -- the words
+    TOKEN_REVOKE = "token.revoke"  # noqa: S105 -- likewise
+    TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105 -- likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +158,58 @@ def flag_set(name: str, *, before: bool, after: bool) -> Deed | None:
     return Deed(Action.FLAG_SET, "flag", name, {"on": {"before": before, "after": after}})
 
 
+def tenant_created(tenant: Tenant) -> Deed:
+    """A new tenant."""
+    return Deed(Action.TENANT_CREATE, "tenant", tenant.id, _differences({}, _of_tenant(tenant)))
+
+
+def tenant_changed(before: Tenant, after: Tenant) -> Deed | None:
+    """A tenant that is called otherwise; None if it is not."""
+    changed = _differences(_of_tenant(before), _of_tenant(after))
+    return Deed(Action.TENANT_EDIT, "tenant", after.id, changed) if changed else None
+
+
+def settings_changed(before: Settled, after: Settled) -> Deed | None:
+    """Other settings of a tenant, in whose own log it stands; None if they are the same."""
+    changed = _differences(_of_settled(before), _of_settled(after))
+    return Deed(Action.TENANT_SETTINGS, "settings", "", changed) if changed else None
+
+
+def administrator_created(administrator: Administrator) -> Deed:
+    """A new administrator."""
+    changed = _differences({}, _of_administrator(administrator))
+    return Deed(Action.ADMINISTRATOR_CREATE, "administrator", administrator.id, changed)
+
+
+def administrator_changed(before: Administrator, after: Administrator) -> Deed | None:
+    """An administrator with other facts; None if they are the same."""
+    changed = _differences(_of_administrator(before), _of_administrator(after))
+    return Deed(Action.ADMINISTRATOR_EDIT, "administrator", after.id, changed) if changed else None
+
+
+def administrator_deleted(before: Administrator) -> Deed:
+    """An administrator who goes, and all tokens of theirs."""
+    changed = _differences(_of_administrator(before), {})
+    return Deed(Action.ADMINISTRATOR_DELETE, "administrator", before.id, changed)
+
+
+def token_created(token: AdminToken) -> Deed:
+    """A new token of an administrator."""
+    return Deed(Action.TOKEN_CREATE, "token", token.id, _differences({}, _of_token(token)))
+
+
+def token_revoked(token_id: str, before: AdminToken | None) -> Deed:
+    """A token that goes; its record is None where nobody can read it."""
+    shown = {} if before is None else _of_token(before)
+    return Deed(Action.TOKEN_REVOKE, "token", token_id, _differences(shown, {}))
+
+
+def bootstrap_offered(token: BootstrapToken) -> Deed:
+    """A token with which the first system administrator can be made; the one before it is good no more."""
+    changed = _differences({}, {"expires_at": moment_text(token.expires_at)})
+    return Deed(Action.TOKEN_BOOTSTRAP, "token", token.id, changed)
+
+
 def _names(names: tuple[str, ...] | None) -> list[str] | None:
     return None if names is None else list(names)
 
@@ -171,6 +236,42 @@ def _of_user(user: User) -> JsonObject:
         "active": user.active,
         "groups": sorted(user.groups),
         "roles": sorted(user.roles),
+    }
+
+
+def _of_tenant(tenant: Tenant) -> JsonObject:
+    return {"tag": tenant.tag, "name": tenant.name}
+
+
+def _of_settled(settled: Settled) -> JsonObject:
+    settings = settled.settings
+    return {
+        "key_limit": settings.key_limit,
+        "key_limit_max": settings.key_limit_max,
+        "rule_methods": sorted(settings.rule_methods),
+        "default_lifetime": settings.default_lifetime,
+        "max_lifetime": settings.max_lifetime,
+        "unlisted_endpoints": settled.unlisted_endpoints,
+    }
+
+
+def _of_administrator(administrator: Administrator) -> JsonObject:
+    return {
+        "name": administrator.name,
+        "email": administrator.email,
+        "role": administrator.role.value,
+        "tenants": None if administrator.tenants is None else sorted(administrator.tenants),
+        "active": administrator.active,
+    }
+
+
+def _of_token(token: AdminToken) -> JsonObject:
+    return {
+        "kind": token.kind.value,
+        "administrator": token.administrator,
+        "description": token.description,
+        "expires_at": moment_text(token.expires_at),
+        "opened_by": token.opened_by,
     }
 
 

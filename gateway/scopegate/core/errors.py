@@ -65,6 +65,36 @@ class FeatureDisabled(ScopegateError):
     code = "feature_disabled"
 
 
+class Forbidden(ScopegateError):
+    """The caller is known, but has no right to do this."""
+
+    code = "forbidden"
+
+
+class Unauthenticated(ScopegateError):
+    """Nobody can tell who calls: the one answer to every token that is not valid, for whatever reason."""
+
+    code = "token_invalid"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The token is not valid.",
+            hint="It may be mistyped, revoked or expired, or its administrator inactive: use another token.",
+        )
+
+
+class TooManyFailures(ScopegateError):
+    """Too many tokens of one origin were not valid; it is worth trying again in ``retry_after`` seconds."""
+
+    code = "too_many_failures"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(
+            "Too many tokens from this address were not valid.", hint=f"Try again in {retry_after} seconds."
+        )
+        self.retry_after = retry_after
+
+
 class ConfigurationError(ScopegateError):
     """A setting with which the program refuses to start; ``setting`` names it for the operator."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import unicodedata
 import zlib
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.errors import InvalidInput
+from scopegate.core.lines import is_one_line
 from scopegate.core.wildcard import UrlPattern
 
 if TYPE_CHECKING:
@@ -32,14 +32,15 @@ CHECKSUM_LENGTH = 6  # 62**6 > 2**32
 DIGEST_LENGTH = 64
 _PAIRS = [first + last for first in BASE62 for last in BASE62]  # the two digits of each number below 62**2
 DEFAULT_PREFIX = "sg"
+RESERVED_PREFIXES = frozenset(
+    {"adm"}
+)  # what administrators' tokens begin with, so that neither passes for the other
 
 DELETION_DELAY = timedelta(days=7)
 KEYS_PER_TENANT = 300
 DEFAULT_RULE_METHODS = frozenset({"GET", "POST"})
 MAX_RULES = 1_000
 MAX_DESCRIPTION = 500
-# Unicode's embeddings, overrides and isolates: with them a text reads otherwise than it is stored.
-_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 # Marks a field of a record that was added later: while it is None, the record is stored without it, so
 # that what was stored before stays readable, and a version that does not know it reads what it can judge.
@@ -71,8 +72,14 @@ def require_prefix(prefix: str) -> str:
     """`prefix` itself, if keys can begin with it.
 
     Raises:
-        InvalidInput: it is not 1 to 16 letters and digits that start with a letter.
+        InvalidInput: it is not 1 to 16 letters and digits that start with a letter, or it is reserved.
     """
+    if prefix in RESERVED_PREFIXES:
+        raise InvalidInput(
+            "key_prefix",
+            f"{prefix!r} is what the tokens of administrators begin with.",
+            hint="Choose another prefix, such as 'sg'.",
+        )
     if not _PREFIX.fullmatch(prefix):
         raise InvalidInput(
             "key_prefix",
@@ -324,16 +331,12 @@ def require_description(description: str) -> None:
             f"The description has {len(description)} characters; {MAX_DESCRIPTION} are allowed.",
             hint="Shorten it.",
         )
-    if any(_breaks_the_line(character) for character in description):
+    if not is_one_line(description):
         raise InvalidInput(
             "description",
             "The description has line breaks, control characters or characters that reverse the text.",
             hint="Write it on one line.",
         )
-
-
-def _breaks_the_line(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in _BIDI_CONTROLS
 
 
 def require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str] = DEFAULT_RULE_METHODS) -> None:

@@ -23,6 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _SHOWN = 40  # characters of a bad name, so that an error stays one readable line
 _OUTCOMES = {"allow": True, "deny": False}
 _EXPECTATION_FIELDS = 5
+UNLISTED = {"deny": False, "allow": True}  # what becomes of endpoints that no catalogue entry lists
 
 
 def require_name(field: str, name: str) -> str:
@@ -42,6 +43,11 @@ def require_name(field: str, name: str) -> str:
     return name
 
 
+def unlisted_word(*, allowed: bool | None) -> str:
+    """How it is said whether unlisted endpoints are open; they are not where nothing is said."""
+    return "allow" if allowed else "deny"
+
+
 def endpoint_label(endpoint: Endpoint) -> str:
     """How an entry is called: its methods and URL, which no other entry shares."""
     return f"{','.join(sorted(endpoint.methods))} {endpoint.url}"
@@ -55,7 +61,8 @@ class Policies:
 
     Args:
         endpoints: the catalogue's entries; no two have the same methods and URL.
-        unlisted_allowed: whether a user-bound key may call an endpoint that no entry lists.
+        unlisted_allowed: whether a user-bound key may call an endpoint that no entry lists; None where
+            that is not said, so that what is settled for the tenant stays.
         roles: role name -> its privileges.
         groups: group name -> the roles that its members hold, each of them defined.
 
@@ -64,7 +71,7 @@ class Policies:
     """
 
     endpoints: tuple[Endpoint, ...] = ()
-    unlisted_allowed: bool = False
+    unlisted_allowed: bool | None = False
     roles: Mapping[str, Privileges] = field(default_factory=dict)
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -78,12 +85,12 @@ class Policies:
         object.__setattr__(self, "groups", MappingProxyType(dict(sorted(self.groups.items()))))
 
     def catalogue(self) -> Catalogue:
-        """The entries, compiled.
+        """The entries, compiled. Where nothing is said of endpoints that none lists, they are denied.
 
         Raises:
             InvalidInput: they cannot be matched in bounded memory.
         """
-        return Catalogue(self.endpoints, unlisted_allowed=self.unlisted_allowed)
+        return Catalogue(self.endpoints, unlisted_allowed=bool(self.unlisted_allowed))
 
     def principal(self, user: User) -> Principal:
         """`user` with the privileges that these roles and groups give."""

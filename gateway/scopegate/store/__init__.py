@@ -18,6 +18,7 @@ from scopegate.store.liveaccess import MAX_STALENESS, LiveAccess
 from scopegate.store.location import Location, locate
 from scopegate.store.policies import PolicyStore
 from scopegate.store.servers import Servers
+from scopegate.store.settings import SettingsStore
 
 if TYPE_CHECKING:
     from scopegate.core.audit import Author
@@ -50,6 +51,7 @@ class Store:
         self.keys = KeyStore(redis, tenant, journal)
         self.users = Directory(redis, tenant, journal)
         self.policies = PolicyStore(redis, tenant, journal)
+        self.settings = SettingsStore(redis, tenant, journal)
         self.access = StoredAccess(redis)
         self.audit = AuditLog(redis, tenant)
 

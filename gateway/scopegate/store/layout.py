@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from scopegate.core.tenants import SYSTEM_TENANT
+
 TENANTS = "sg:{"  # what every name of a tenant begins with
 KEY = "key"
 USER = "user"
@@ -16,6 +18,7 @@ CANARY = "canary"
 AUDIT = "audit"
 POLICY_KINDS = frozenset({"roles", "groups", "catalogue"})
 
+_SYSTEM = SYSTEM_TENANT.tag
 _CANARIES = "sg:canary:"
 _NAME = re.compile(r"sg:\{([^{}]*)\}:([a-z]+)(?::(.*))?", re.DOTALL)
 
@@ -93,6 +96,39 @@ def audit(tag: str) -> str:
 def audit_bounds(tag: str) -> str:
     """String: where the audit log begins and ends."""
     return f"sg:{{{tag}}}:{AUDIT}:bounds"
+
+
+def tenants() -> str:
+    """Hash: tenant id -> the tenant's record; the default tenant is in it only once it is changed."""
+    return f"sg:{{{_SYSTEM}}}:tenants"
+
+
+def administrators() -> str:
+    """Hash: administrator id -> the administrator's record."""
+    return f"sg:{{{_SYSTEM}}}:administrators"
+
+
+def admin_token(token_id: str) -> str:
+    """String: the record of one token of an administrator."""
+    return f"sg:{{{_SYSTEM}}}:token:{token_id}"
+
+
+def admin_tokens() -> str:
+    """Sorted set: the ids of administrators' tokens, scored by the time of their expiry (ms)."""
+    return f"sg:{{{_SYSTEM}}}:tokens"
+
+
+def admin_token_use(token_id: str) -> str:
+    """String: when a token was last used (ms).
+
+    It is written often and workers need not know, so it begins as no name does that they are told of.
+    """
+    return f"sg:used:{{{_SYSTEM}}}:{token_id}"
+
+
+def bootstrap() -> str:
+    """String: the record of the token with which the first system administrator is made."""
+    return f"sg:{{{_SYSTEM}}}:bootstrap"
 
 
 def canary(canary_id: str) -> str:

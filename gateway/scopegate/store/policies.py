@@ -56,20 +56,23 @@ class PolicyStore:
     async def put(self, policies: Policies) -> tuple[Change, ...]:
         """Replace the policies in one step, and say what that changed.
 
-        No request is judged by a mixture of old and new.
+        No request is judged by a mixture of old and new. Where they do not say whether unlisted endpoints
+        are open, that stays as it is.
         """
-        catalogue = StoredCatalogue(policies.endpoints, policies.unlisted_allowed)
         names = [layout.catalogue(self._tag), layout.roles(self._tag), layout.groups(self._tag)]
 
         async def swap(pipe: Pipeline) -> tuple[Change, ...]:
             found = [await pipe.get(names[0])]
             found += [await cast("Awaitable[Any]", pipe.hgetall(name)) for name in names[1:]]
-            changes = plan(_policies(found), policies)
+            present = _policies(found)
+            changes = plan(present, policies)
             deed = policies_applied(changes)
             if deed is None:
                 return changes
             await self._journal.begin(pipe, deed)
-            pipe.set(names[0], encode(catalogue))
+            unlisted = policies.unlisted_allowed
+            unlisted = bool(present.unlisted_allowed) if unlisted is None else unlisted
+            pipe.set(names[0], encode(StoredCatalogue(policies.endpoints, unlisted)))
             for name, table in zip(names[1:], (policies.roles, policies.groups), strict=True):
                 pipe.delete(name)
                 if table:

@@ -1,0 +1,7 @@
+"""What is done to tenants, administrators and their tokens, with no transport in sight."""
+
+from scopegate.administration.authentication import Authentication
+from scopegate.administration.bootstrap import offer_bootstrap
+from scopegate.administration.commands import Administration, Identity, IssuedToken
+
+__all__ = ["Administration", "Authentication", "Identity", "IssuedToken", "offer_bootstrap"]

@@ -8,7 +8,8 @@ from scopegate.admin.health import Health
 from scopegate.admin.plane import ControlPlane, guarded_api
 from scopegate.admin.signin import identified
 from scopegate.admin.visit import Office
-from scopegate.store import Store
+from scopegate.administration import Authentication
+from scopegate.store.system import SystemStore
 
 if TYPE_CHECKING:
     from scopegate.metrics import MetricsArea
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 
 def create_control_plane(settings: Settings, redis: Location, area: MetricsArea) -> ControlPlane:
     """The administration API, health and metrics of the instance whose store is at `redis`."""
-    office = Office(
-        Store.at(redis, audit_retention=settings.audit_retention),
-        key_prefix=settings.key_prefix,
-        pepper=settings.pepper_bytes,
-    )
+    system = SystemStore.at(redis, audit_retention=settings.audit_retention)
+    office = Office(system, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
+    authentication = Authentication(system, pepper=settings.pepper_bytes)
     health = Health(redis, area, max_lag=settings.max_lag)
-    return ControlPlane(guarded_api(identified(office)), health, office)
+    return ControlPlane(guarded_api(identified(office, authentication), authentication), health, office)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from scopegate.admin import audit, decisions, flags, keys, reference, users
+from scopegate.admin import (
+    administrators,
+    audit,
+    bootstrap,
+    decisions,
+    flags,
+    keys,
+    reference,
+    tenants,
+    users,
+)
 from scopegate.admin.openapi import describe
 from scopegate.admin.outermost import REQUEST_ID
 from scopegate.admin.problems import FAILED, problem_of, problem_of_request
+from scopegate.administration import Authentication
 from scopegate.core.errors import ScopegateError
 from scopegate.problems import Problem, problem_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 PREFIX = "/admin/v1"
 _DESCRIPTION = """Administration of Scopegate: keys, tenants, administrators and the audit log.
@@ -31,8 +39,11 @@ _NOT_FOUND = Problem(
 )
 
 
-def create_api() -> FastAPI:
-    """The routes of the administration API; `Gatekeeper` says who comes in."""
+def create_api(authentication: Authentication | None = None) -> FastAPI:
+    """The routes of the administration API; `Gatekeeper` says who comes in.
+
+    Without `authentication` there is nothing that makes a first administrator: the operator can make one.
+    """
     api = FastAPI(
         title="Scopegate administration",
         version=version("scopegate"),
@@ -42,8 +53,10 @@ def create_api() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (keys, users, decisions, flags, audit, reference):
+    for routes in (keys, users, decisions, flags, tenants, administrators, audit, reference):
         api.include_router(routes.router, prefix=PREFIX)
+    if authentication is not None:
+        api.include_router(bootstrap.bootstrap_routes(authentication), prefix=PREFIX)
     api.add_exception_handler(ScopegateError, _told)
     api.add_exception_handler(RequestValidationError, _not_valid)
     api.add_exception_handler(HTTPException, _not_served)

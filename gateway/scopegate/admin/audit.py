@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 from scopegate.admin import schemas
 from scopegate.admin.listing import cursor_after, place_of
 from scopegate.admin.openapi import documented
-from scopegate.admin.visit import ByVisit, Permission
+from scopegate.admin.visit import ByVisit
+from scopegate.core.administrators import Permission
 from scopegate.core.audit import Selection
 from scopegate.core.errors import InvalidInput
 

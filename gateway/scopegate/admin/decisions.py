@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 from scopegate.admin import schemas
 from scopegate.admin.documents import explanation
 from scopegate.admin.openapi import documented
-from scopegate.admin.visit import ByVisit, Permission
+from scopegate.admin.visit import ByVisit
+from scopegate.core.administrators import Permission
 
 router = APIRouter(tags=["decisions"])
 

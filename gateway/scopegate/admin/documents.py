@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from scopegate.administration import Identity, IssuedToken
     from scopegate.commands import Explanation
+    from scopegate.core.administrators import Administrator
+    from scopegate.core.admintokens import AdminToken
     from scopegate.core.keys import KeyRecord
+    from scopegate.core.settling import Settled
+    from scopegate.core.tenants import Tenant
 
 
 def key(record: KeyRecord, now: datetime) -> schemas.Key:
@@ -92,3 +97,68 @@ def explanation(found: Explanation) -> schemas.Explanation:
     status = None if decision.allowed else refusal(decision.reason).status
     shown: dict[str, Any] = explanation_object(found)
     return schemas.Explanation(**shown, status=status)
+
+
+def tenant(found: Tenant, *, keys: int) -> schemas.Tenant:
+    """A tenant that has so many keys."""
+    return schemas.Tenant(id=found.id, name=found.name, tag=found.tag, created_at=found.created_at, keys=keys)
+
+
+def settings(settled: Settled) -> schemas.TenantSettings:
+    """What is settled for a tenant."""
+    found = settled.settings
+    return schemas.TenantSettings(
+        key_limit=found.key_limit,
+        key_limit_max=found.key_limit_max,
+        rule_methods=sorted(found.rule_methods),
+        default_lifetime=found.default_lifetime,
+        max_lifetime=found.max_lifetime,
+        unlisted_endpoints="allow" if settled.unlisted_allowed else "deny",
+    )
+
+
+def administrator(found: Administrator) -> schemas.Administrator:
+    """An administrator."""
+    return schemas.Administrator(
+        id=found.id,
+        name=found.name,
+        email=found.email,
+        role=found.role,
+        tenants=None if found.tenants is None else sorted(found.tenants),
+        active=found.active,
+        created_at=found.created_at,
+    )
+
+
+def token(found: AdminToken, last_used_at: datetime | None) -> schemas.Token:
+    """A token, without its text."""
+    return schemas.Token(**_of_token(found), last_used_at=last_used_at)
+
+
+def issued_token(issued: IssuedToken) -> schemas.IssuedToken:
+    """A token with its text."""
+    return schemas.IssuedToken(**_of_token(issued.token), last_used_at=None, secret=issued.secret)
+
+
+def identity(found: Identity) -> schemas.Identity:
+    """Who the caller is."""
+    caller = found.caller
+    return schemas.Identity(
+        actor=caller.actor,
+        role=caller.role,
+        tenants=None if caller.tenants is None else sorted(caller.tenants),
+        permissions=sorted(caller.permissions),
+        administrator=None if found.administrator is None else administrator(found.administrator),
+        token=None if found.token is None else token(found.token, None),
+    )
+
+
+def _of_token(found: AdminToken) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "administrator": found.administrator,
+        "description": found.description,
+        "created_at": found.created_at,
+        "expires_at": found.expires_at,
+    }

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query
 
 from scopegate.admin import schemas
 from scopegate.admin.openapi import documented
-from scopegate.admin.visit import ByVisit, Permission
+from scopegate.admin.visit import ByVisit
+from scopegate.core.administrators import Permission
 from scopegate.core.tenants import SCOPED_API
 
 router = APIRouter(prefix="/flags", tags=["flags"])

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from scopegate.asgi import ASGIApp, Receive, Scope, Send
 
 # The paths that anybody may call.
-PUBLIC = frozenset({"/admin/v1/openapi.json", "/admin/v1/reference", "/admin/v1/reference.css"})
+PUBLIC = frozenset(
+    f"/admin/v1/{path}" for path in ("openapi.json", "reference", "reference.css", "bootstrap")
+)
 
 
 class Gatekeeper:

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Response
 from scopegate.admin import schemas
 from scopegate.admin.documents import issued_key, key, key_page, rules_of
 from scopegate.admin.openapi import documented
-from scopegate.admin.visit import ByVisit, Permission
+from scopegate.admin.visit import ByVisit
+from scopegate.core.administrators import Permission
 from scopegate.store.records import etag
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from scopegate.admin.health import Health
     from scopegate.admin.visit import Office, Visit
+    from scopegate.administration import Authentication
     from scopegate.asgi import ASGIApp, Receive, Scope, Send
 
 _API = "/admin/"
@@ -42,10 +43,12 @@ class ControlPlane:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._health.aclose()
-        await self._office.store.aclose()
+        await self._office.system.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def guarded_api(identify: Callable[[Scope], Awaitable[Visit]]) -> ASGIApp:
+def guarded_api(
+    identify: Callable[[Scope], Awaitable[Visit]], authentication: Authentication | None = None
+) -> ASGIApp:
     """The administration API, open to whom `identify` knows."""
-    return Outermost(Gatekeeper(create_api(), identify))
+    return Outermost(Gatekeeper(create_api(authentication), identify))

@@ -9,13 +9,16 @@ from scopegate.admin.preconditions import PreconditionRequired
 from scopegate.core.errors import (
     Conflict,
     FeatureDisabled,
+    Forbidden,
     InvalidInput,
     KeyLimitReached,
     NotFound,
     ScopegateError,
     StoreUnavailable,
+    TooManyFailures,
+    Unauthenticated,
 )
-from scopegate.problems import Problem
+from scopegate.problems import Headers, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +30,15 @@ _STATUSES: tuple[tuple[type[ScopegateError], int, str], ...] = (
     (InvalidInput, 422, "A value is not valid"),
     (Conflict, 409, "The present state does not admit this"),
     (FeatureDisabled, 403, "The feature is off"),
+    (Forbidden, 403, "This is not permitted"),
+    (Unauthenticated, 401, "A valid token is needed"),
+    (TooManyFailures, 429, "Too many tokens were not valid"),
     (PreconditionRequired, 428, "A precondition is required"),
     (StoreUnavailable, 503, "The key store does not answer"),
 )
 _RETRY = ((b"retry-after", b"1"),)
+# RFC 6750 section 3.1
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="scopegate administration", error="invalid_token"'),)
 _ROW = re.compile(r"\[(\d+)\]")
 
 FAILED = Problem(500, "internal_error", "The server failed", "Tell its operator the request id.")
@@ -51,8 +59,19 @@ def problem_of(error: ScopegateError) -> tuple[Problem, dict[str, Any]]:
         members["errors"] = [_field(pointer_to(error.field), error.code, error.message)]
     if isinstance(error, KeyLimitReached):
         members |= {"limit": error.limit, "used": error.used}
-    headers = _RETRY if isinstance(error, StoreUnavailable) else ()
-    return Problem(status, error.code, title, error.message, headers), members
+    return Problem(status, error.code, title, error.message, _headers(error)), members
+
+
+def _headers(error: ScopegateError) -> Headers:
+    match error:
+        case StoreUnavailable():
+            return _RETRY
+        case TooManyFailures():
+            return ((b"retry-after", b"%d" % error.retry_after),)
+        case Unauthenticated():
+            return _CHALLENGE
+        case _:
+            return ()
 
 
 def problem_of_request(errors: Sequence[ErrorDetails]) -> tuple[Problem, dict[str, Any]]:

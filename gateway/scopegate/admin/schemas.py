@@ -17,6 +17,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from scopegate.core.administrators import Permission, Role
+from scopegate.core.admintokens import TokenKind
 from scopegate.core.keys import KeyState, KeyType
 
 DEFAULT_PAGE = 50
@@ -92,7 +94,7 @@ class ProblemDetails(Output):
 class TenantQuery(Input):
     """Which tenant is meant."""
 
-    tenant: str = Field("default", description="The id of the tenant.", max_length=100)
+    tenant: str = Field(default="default", description="The id of the tenant.", max_length=100)
 
 
 class ChangeQuery(TenantQuery):
@@ -106,9 +108,9 @@ class ChangeQuery(TenantQuery):
 class PageQuery(TenantQuery):
     """Which piece of a list is wanted."""
 
-    limit: int = Field(DEFAULT_PAGE, ge=1, le=LARGEST_PAGE, description="Items at most.")
+    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=LARGEST_PAGE, description="Items at most.")
     cursor: str | None = Field(
-        None, max_length=2_000, description="`next_cursor` of the page before; with the same filters."
+        default=None, max_length=2_000, description="`next_cursor` of the page before; with the same filters."
     )
 
 
@@ -128,21 +130,25 @@ class KeyCreation(Input):
     type: KeyType
     description: str = Field(examples=["Created for Face-to-Face recording"])
     expires_at: Moment | None = Field(
-        None, description="When the key expires; null: never. Left out: the tenant's default."
+        default=None, description="When the key expires; null: never. Left out: the tenant's default."
     )
     user: str | None = Field(
-        None, max_length=200, description="The id of the one user whom the key acts for; null: all users."
+        default=None,
+        max_length=200,
+        description="The id of the one user whom the key acts for; null: all users.",
     )
-    rules: list[RuleBody] = Field([], description="What a custom key opens; other keys have none.")
+    rules: list[RuleBody] = Field(default=[], description="What a custom key opens; other keys have none.")
 
 
 class KeyEdit(Input):
     """Other values for a key; a member that is left out keeps its value."""
 
-    description: str | None = Field(None, description="What the key is for; it cannot be null.")
-    expires_at: Moment | None = Field(None, description="When the key expires; null: never.")
-    user: str | None = Field(None, max_length=200, description="A user's id; null: all users.")
-    enabled: StrictBool | None = Field(None, description="Whether the key is enabled; it cannot be null.")
+    description: str | None = Field(default=None, description="What the key is for; it cannot be null.")
+    expires_at: Moment | None = Field(default=None, description="When the key expires; null: never.")
+    user: str | None = Field(default=None, max_length=200, description="A user's id; null: all users.")
+    enabled: StrictBool | None = Field(
+        default=None, description="Whether the key is enabled; it cannot be null."
+    )
 
 
 class RulesBody(Input):
@@ -169,7 +175,7 @@ class Rotation(Input):
     """Another secret for a key."""
 
     overlap_seconds: StrictInt = Field(
-        86_400, ge=0, le=604_800, description="For how long the secret that the key had stays valid."
+        default=86_400, ge=0, le=604_800, description="For how long the secret that the key had stays valid."
     )
     drop_retiring: StrictBool = Field(
         default=False,
@@ -237,11 +243,15 @@ KeySort = Literal["created_at", "-created_at", "expires_at", "-expires_at", "des
 class KeyQuery(PageQuery):
     """Which keys are wanted; newest first unless ``sort`` says otherwise."""
 
-    type: list[KeyType] = Field([], description="Only keys of these types.")
-    state: list[KeyState] = Field([], description="Only keys in these states.")
-    user: str | None = Field(None, max_length=200, description="Only keys of this user.")
-    q: str | None = Field(None, max_length=200, description="Only keys with this in their id or description.")
-    sort: KeySort = Field("-created_at", description="By what they are sorted; `-`: the largest first.")
+    type: list[KeyType] = Field(default=[], description="Only keys of these types.")
+    state: list[KeyState] = Field(default=[], description="Only keys in these states.")
+    user: str | None = Field(default=None, max_length=200, description="Only keys of this user.")
+    q: str | None = Field(
+        default=None, max_length=200, description="Only keys with this in their id or description."
+    )
+    sort: KeySort = Field(
+        default="-created_at", description="By what they are sorted; `-`: the largest first."
+    )
 
 
 # Decisions
@@ -296,9 +306,9 @@ class FlagBody(Input):
 class AuditQuery(PageQuery):
     """Which entries of the audit log are wanted, newest first."""
 
-    key: str | None = Field(None, max_length=100, description="Only changes of this key.")
-    actor: str | None = Field(None, max_length=300, description="Only changes by this actor.")
-    since: Moment | None = Field(None, description="Only changes since then.")
+    key: str | None = Field(default=None, max_length=100, description="Only changes of this key.")
+    actor: str | None = Field(default=None, max_length=300, description="Only changes by this actor.")
+    since: Moment | None = Field(default=None, description="Only changes since then.")
 
 
 class AuditPage(Output):
@@ -327,17 +337,21 @@ class UserQuery(PageQuery):
     """Who is looked for; all of it has to hold."""
 
     q: str | None = Field(
-        None, max_length=200, description="Words; each begins a word of the name, the e-mail or the id."
+        default=None,
+        max_length=200,
+        description="Words; each begins a word of the name, the e-mail or the id.",
     )
-    organization: str | None = Field(None, max_length=500, description="In this organization, or below it.")
-    group: str | None = Field(None, max_length=200, description="In this group.")
+    organization: str | None = Field(
+        default=None, max_length=500, description="In this organization, or below it."
+    )
+    group: str | None = Field(default=None, max_length=200, description="In this group.")
     filter: list[str] = Field(
-        [],
+        default=[],
         max_length=20,
         description="Conditions `field:operator:value`; fields: id, name, email, organization, group, role; "
         "operators: equals, contains, starts.",
     )
-    active: bool | None = Field(None, description="Only people who are active, or who are not.")
+    active: bool | None = Field(default=None, description="Only people who are active, or who are not.")
 
 
 class User(Output):
@@ -364,3 +378,176 @@ class UserPage(Output):
     items: list[User]
     next_cursor: str | None
     has_more: bool
+
+
+# Tenants
+
+
+class TenantCreation(Input):
+    """A new tenant. Its id never changes."""
+
+    id: str = Field(max_length=100, examples=["acme"])
+    name: str | None = Field(default=None, description="What people call it; left out: its id.")
+
+
+class TenantNaming(Input):
+    """Another name for a tenant."""
+
+    name: str
+
+
+class Tenant(Output):
+    """A tenant. ``tag`` is what the ids of its keys begin with."""
+
+    id: str
+    name: str
+    tag: str
+    created_at: Moment | None
+    keys: int = Field(description="How many keys it has.")
+
+
+class TenantList(Output):
+    """All tenants that the caller may know of."""
+
+    items: list[Tenant]
+
+
+class SettingsBody(Input):
+    """Other settings of a tenant; a member that is left out keeps its value."""
+
+    key_limit: StrictInt | None = Field(default=None, description="How many keys the tenant may have.")
+    key_limit_max: StrictInt | None = Field(
+        default=None, description="How high `key_limit` may be set; for system administrators."
+    )
+    rule_methods: list[str] | None = Field(
+        default=None, description="The methods that rules may name; for system administrators."
+    )
+    default_lifetime: StrictInt | None = Field(
+        default=None, description="Days after which a new key expires that was given no expiry; null: never."
+    )
+    max_lifetime: StrictInt | None = Field(
+        default=None, description="The longest time in days until a key expires; null: for ever."
+    )
+    unlisted_endpoints: Literal["deny", "allow"] | None = Field(
+        default=None, description="Whether user-bound keys open endpoints that the catalogue does not list."
+    )
+
+
+class TenantSettings(Output):
+    """What is settled for a tenant."""
+
+    key_limit: int
+    key_limit_max: int
+    rule_methods: list[str]
+    default_lifetime: int | None
+    max_lifetime: int | None
+    unlisted_endpoints: Literal["deny", "allow"]
+
+
+# Administrators and their tokens
+
+
+class AdministratorCreation(Input):
+    """A new administrator, who has no token yet."""
+
+    name: str
+    email: str
+    role: Role
+    tenants: list[str] | None = Field(
+        default=None, description="The ids of the tenants that it is about; null: all of them."
+    )
+
+
+class AdministratorEdit(Input):
+    """Other facts of an administrator; a member that is left out keeps its value."""
+
+    name: str | None = Field(default=None, description="It cannot be null.")
+    email: str | None = Field(default=None, description="It cannot be null.")
+    role: Role | None = Field(default=None, description="It cannot be null.")
+    tenants: list[str] | None = Field(default=None, description="Ids of tenants; null: all of them.")
+    active: StrictBool | None = Field(default=None, description="It cannot be null.")
+
+
+class Administrator(Output):
+    """Who administers. ``tenants`` is null for all."""
+
+    id: str
+    name: str
+    email: str
+    role: Role
+    tenants: list[str] | None
+    active: bool
+    created_at: Moment
+
+
+class AdministratorList(Output):
+    """All administrators."""
+
+    items: list[Administrator]
+
+
+class TokenCreation(Input):
+    """A new token of an administrator."""
+
+    description: str = Field(examples=["Nightly report of Eva"])
+    expires_at: Moment | None = Field(
+        default=None, description="At most 366 days from now; left out: 90 days from now."
+    )
+    administrator: str | None = Field(
+        default=None, description="The id of whose it is; left out: the caller."
+    )
+
+
+class Token(Output):
+    """A token or a session of an administrator. Its text is never here."""
+
+    id: str
+    kind: TokenKind
+    administrator: str
+    description: str
+    created_at: Moment
+    expires_at: Moment
+    last_used_at: Moment | None = Field(description="To the minute; null: never.")
+
+
+class IssuedToken(Token):
+    """A token with its text, which no other answer has."""
+
+    secret: str = Field(repr=False)
+
+
+class TokenList(Output):
+    """Tokens and sessions, the oldest first."""
+
+    items: list[Token]
+
+
+class TokenQuery(Input):
+    """Whose tokens are wanted."""
+
+    administrator: str | None = Field(
+        default=None, max_length=100, description="The id of an administrator; left out: the caller."
+    )
+
+
+class NoQuery(Input):
+    """This operation has no query parameters."""
+
+
+class Bootstrap(Input):
+    """The first system administrator, for whoever has the bootstrap token."""
+
+    token: str = Field(max_length=200, repr=False, description="The text that the first start printed.")
+    name: str
+    email: str
+
+
+class Identity(Output):
+    """Who the caller is. The operator of the machine is no administrator and has no token."""
+
+    actor: str
+    role: Role
+    tenants: list[str] | None
+    permissions: list[Permission]
+    administrator: Administrator | None
+    token: Token | None

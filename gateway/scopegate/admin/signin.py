@@ -4,26 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scopegate.core.errors import ScopegateError
+from scopegate.admin.visit import Visit, reason_of
+from scopegate.core.errors import Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from scopegate.admin.visit import Office, Visit
+    from scopegate.admin.visit import Office
+    from scopegate.administration import Authentication
     from scopegate.asgi import Scope
 
-
-class Unauthenticated(ScopegateError):
-    """No token, or none that is valid now."""
-
-    code = "token_invalid"
+_SCHEME = b"bearer"
 
 
-def identified(office: Office) -> Callable[[Scope], Awaitable[Visit]]:
+def identified(office: Office, authentication: Authentication) -> Callable[[Scope], Awaitable[Visit]]:
     """What tells the caller of a request from its token."""
-    del office
 
-    async def identify(_scope: Scope) -> Visit:
-        raise Unauthenticated("No valid token was sent.", hint="Send Authorization: Bearer adm_...")
+    async def identify(scope: Scope) -> Visit:
+        origin = origin_of(scope)
+        caller = await authentication.authenticate(_bearer(scope), origin)
+        return Visit(office, caller, f"api {origin}", reason_of(scope))
 
     return identify
+
+
+def origin_of(scope: Scope) -> str:
+    """The address of whoever sends a request."""
+    client = scope.get("client")
+    return "unknown" if client is None else str(client[0])
+
+
+def _bearer(scope: Scope) -> str:
+    """The token of a request (RFC 6750 section 2.1).
+
+    Raises:
+        Unauthenticated: it has none, or several.
+    """
+    said = [value for name, value in scope["headers"] if name == b"authorization"]
+    scheme, _, token = said[0].partition(b" ") if len(said) == 1 else (b"", b"", b"")
+    if scheme.lower() != _SCHEME:
+        raise Unauthenticated
+    return token.strip(b" ").decode("latin-1")

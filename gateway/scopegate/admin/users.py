@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 from scopegate.admin import schemas
 from scopegate.admin.listing import page
 from scopegate.admin.openapi import documented
-from scopegate.admin.visit import ByVisit, Permission
+from scopegate.admin.visit import ByVisit
+from scopegate.core.administrators import Permission
 from scopegate.core.errors import InvalidInput
 from scopegate.core.usersearch import Condition, UserSearch, folded, words
 from scopegate.representations import user_object

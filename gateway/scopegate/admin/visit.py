@@ -3,66 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import unquote
 
 from fastapi import Depends, Request
 
+from scopegate.administration import Administration
+from scopegate.asgi import Scope
 from scopegate.commands import Commands
+from scopegate.core.administrators import Caller, Permission, require
 from scopegate.core.audit import LONGEST_REASON, Author
-from scopegate.core.errors import InvalidInput, NotFound
-from scopegate.core.tenants import DEFAULT_TENANT
-
-if TYPE_CHECKING:
-    from scopegate.asgi import Scope
-    from scopegate.store import Store
+from scopegate.core.errors import InvalidInput
+from scopegate.store.system import SystemStore
 
 _REASON = b"x-scopegate-reason"
 VISIT = "scopegate.visit"  # in the ASGI scope
-
-
-class Permission(StrEnum):
-    """What an administrator may do."""
-
-    READ_KEYS = "read_keys"
-    CHANGE_KEYS = "change_keys"
-    READ_AUDIT = "read_audit"
-    READ_USERS = "read_users"
-    CHANGE_FLAGS = "change_flags"
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
     """What the administration API works with.
 
-    ``store`` is the connections' owner; ``key_prefix`` and ``pepper`` are as the gateway's.
+    ``system`` is the owner of all connections; ``key_prefix`` and ``pepper`` are as the gateway's.
     """
 
-    store: Store
+    system: SystemStore
     key_prefix: str
     pepper: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Who sends a request."""
+    """A request of `caller`, whose changes are made from `origin` for a `reason`, if one is said."""
 
     office: Office
-    author: Author
+    caller: Caller
+    origin: str
+    reason: str | None = None
 
     async def commands(self, permission: Permission, tenant: str, *, dry_run: bool = False) -> Commands:
         """The operations on a tenant, if the caller may.
 
         Raises:
             Forbidden: the caller may not.
-            NotFound: there is no such tenant, or none that the caller may know of.
+            NotFound: there is no such tenant, or it is none of the caller's.
         """
-        if tenant != DEFAULT_TENANT.id:
-            raise NotFound(f"There is no tenant {tenant!r}.")
-        del permission, dry_run
-        office = self.office
-        return Commands(office.store.by(self.author), key_prefix=office.key_prefix, pepper=office.pepper)
+        require(self.caller, permission, tenant)
+        del dry_run
+        system = self._system
+        store = system.of(await system.tenants.get(tenant))
+        return Commands(store, key_prefix=self.office.key_prefix, pepper=self.office.pepper)
+
+    @property
+    def administration(self) -> Administration:
+        """The operations on the system; each of them asks what the caller may."""
+        return Administration(self._system, self.caller, pepper=self.office.pepper)
+
+    @property
+    def _system(self) -> SystemStore:
+        return self.office.system.by(Author(self.caller.actor, self.origin, self.reason))
 
 
 def reason_of(scope: Scope) -> str | None:

@@ -2,6 +2,13 @@
 
 from scopegate.administration.authentication import Authentication
 from scopegate.administration.bootstrap import offer_bootstrap
-from scopegate.administration.commands import Administration, Identity, IssuedToken
+from scopegate.administration.commands import Administration, AdministratorChanges, Identity, IssuedToken
 
-__all__ = ["Administration", "Authentication", "Identity", "IssuedToken", "offer_bootstrap"]
+__all__ = [
+    "Administration",
+    "AdministratorChanges",
+    "Authentication",
+    "Identity",
+    "IssuedToken",
+    "offer_bootstrap",
+]

@@ -101,6 +101,12 @@ class Administration:
             raise no_such_tenant(tenant_id)
         return await self._system.tenants.get(tenant_id)
 
+    async def count_tenant(self, tenant_id: str) -> CountedTenant:
+        """As `find_tenant`, with how many keys it has."""
+        tenant = await self.find_tenant(tenant_id)
+        (counted,) = await self._system.tenants.count([tenant], now=self._clock())
+        return counted
+
     async def create_tenant(self, tenant_id: str, *, name: str | None = None) -> Tenant:
         """Create a tenant, ready for keys at once; without a name it is called by its id.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from scopegate.core.audit import DEFAULT_RETENTION, SYSTEM
@@ -21,6 +20,8 @@ from scopegate.store.servers import Servers
 from scopegate.store.settings import SettingsStore
 
 if TYPE_CHECKING:
+    import asyncio
+
     from scopegate.core.audit import Author
     from scopegate.store.liveaccess import Observer
 
@@ -31,6 +32,7 @@ class Store:
     """Everything that is kept, over one set of connections. ``access`` serves all tenants.
 
     Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries.
+    `turn` is held by each change, where several stores change the same tenant in one process.
     """
 
     def __init__(
@@ -40,12 +42,9 @@ class Store:
         *,
         author: Author = SYSTEM,
         audit_retention: int = DEFAULT_RETENTION,
-        turns: dict[str, asyncio.Lock] | None = None,
+        turn: asyncio.Lock | None = None,
     ) -> None:
         self._redis = redis
-        self._audit_retention = audit_retention
-        self._turns = {} if turns is None else turns
-        turn = self._turns.setdefault(tenant.tag, asyncio.Lock())
         journal = Journal(redis, tenant, author=author, retention=audit_retention, turn=turn)
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant, journal)
@@ -71,16 +70,6 @@ class Store:
         """
         servers = Servers.at(locate(where) if isinstance(where, str) else where)
         return cls(servers, tenant, author=author, audit_retention=audit_retention)
-
-    def by(self, author: Author, tenant: Tenant | None = None) -> Store:
-        """The store over the same connections, for changes of another author, or of another tenant."""
-        return Store(
-            self._redis,
-            tenant or self.tenant,
-            author=author,
-            audit_retention=self._audit_retention,
-            turns=self._turns,
-        )
 
     def live_access(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from scopegate.core.audit import DEFAULT_RETENTION, SYSTEM
@@ -26,12 +28,25 @@ class SystemStore:
     """
 
     def __init__(
-        self, redis: Servers, *, author: Author = SYSTEM, audit_retention: int = DEFAULT_RETENTION
+        self,
+        redis: Servers,
+        *,
+        author: Author = SYSTEM,
+        audit_retention: int = DEFAULT_RETENTION,
+        turns: defaultdict[str, asyncio.Lock] | None = None,
     ) -> None:
         self._redis = redis
         self._author = author
         self._audit_retention = audit_retention
-        journal = Journal(redis, SYSTEM_TENANT, author=author, retention=audit_retention)
+        # By tag: the changes of one tenant that this process makes do not disturb each other.
+        self._turns = defaultdict(asyncio.Lock) if turns is None else turns
+        journal = Journal(
+            redis,
+            SYSTEM_TENANT,
+            author=author,
+            retention=audit_retention,
+            turn=self._turns[SYSTEM_TENANT.tag],
+        )
         self.tenants = TenantRegistry(redis, journal)
         self.administrators = AdministratorStore(redis, journal)
         self.tokens = TokenStore(redis, journal)
@@ -51,11 +66,19 @@ class SystemStore:
 
     def by(self, author: Author) -> SystemStore:
         """The same store, over the same connections, for the changes of another author."""
-        return SystemStore(self._redis, author=author, audit_retention=self._audit_retention)
+        return SystemStore(
+            self._redis, author=author, audit_retention=self._audit_retention, turns=self._turns
+        )
 
     def of(self, tenant: Tenant) -> Store:
         """The store of one tenant, over the same connections, for changes of the same author."""
-        return Store(self._redis, tenant, author=self._author, audit_retention=self._audit_retention)
+        return Store(
+            self._redis,
+            tenant,
+            author=self._author,
+            audit_retention=self._audit_retention,
+            turn=self._turns[tenant.tag],
+        )
 
     async def aclose(self) -> None:
         """Close all connections, those of every store that was made from this one as well."""

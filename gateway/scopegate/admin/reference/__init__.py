@@ -128,7 +128,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _sentence(parameter: dict[str, Any]) -> str:
-    return parameter.get("description") or parameter["schema"].get("description", "")
+    return str(parameter.get("description") or parameter["schema"].get("description", ""))
 
 
 def _curl(method: str, path: str, body: tuple[Member, ...]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from scopegate.core.audit import DEFAULT_RETENTION, SYSTEM
-from scopegate.core.tenants import DEFAULT_TENANT, Tenant
+from scopegate.core.tenants import DEFAULT_TENANT, SYSTEM_TENANT, Tenant
 from scopegate.metrics import StoreMetrics
 from scopegate.store.access import StoredAccess
 from scopegate.store.audit import AuditLog, Journal
@@ -19,6 +19,7 @@ from scopegate.store.location import Location, locate
 from scopegate.store.policies import PolicyStore
 from scopegate.store.servers import Servers
 from scopegate.store.settings import SettingsStore
+from scopegate.store.system import SystemStore
 
 if TYPE_CHECKING:
     from scopegate.core.audit import Author
@@ -28,7 +29,7 @@ __all__ = ["Store"]
 
 
 class Store:
-    """Everything that is kept, over one set of connections. ``access`` serves all tenants.
+    """Everything that is kept, over one set of connections. ``access`` serves all tenants, ``system`` none.
 
     Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries.
     """
@@ -43,10 +44,11 @@ class Store:
         turns: dict[str, asyncio.Lock] | None = None,
     ) -> None:
         self._redis = redis
+        self._author = author
         self._audit_retention = audit_retention
         self._turns = {} if turns is None else turns
-        turn = self._turns.setdefault(tenant.tag, asyncio.Lock())
-        journal = Journal(redis, tenant, author=author, retention=audit_retention, turn=turn)
+        journal = self._journal(tenant)
+        self.system = SystemStore(redis, self._journal(SYSTEM_TENANT))
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant, journal)
         self.users = Directory(redis, tenant, journal)
@@ -71,6 +73,10 @@ class Store:
         """
         servers = Servers.at(locate(where) if isinstance(where, str) else where)
         return cls(servers, tenant, author=author, audit_retention=audit_retention)
+
+    def of(self, tenant: Tenant) -> Store:
+        """The store of another tenant over the same connections, for changes of the same author."""
+        return self.by(self._author, tenant)
 
     def by(self, author: Author, tenant: Tenant | None = None) -> Store:
         """The store over the same connections, for changes of another author, or of another tenant."""
@@ -133,3 +139,7 @@ class Store:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
+
+    def _journal(self, tenant: Tenant) -> Journal:
+        turn = self._turns.setdefault(tenant.tag, asyncio.Lock())
+        return Journal(self._redis, tenant, author=self._author, retention=self._audit_retention, turn=turn)

@@ -81,18 +81,14 @@ async def test_no_change_of_many_at_once_is_lost(store: Store, store_url: str) -
         await other.settings.change(lambda present: settle(present, changes))
         await other.aclose()
 
-    await asyncio.gather(
-        *map(
-            settle_one,
-            (
-                {"key_limit": 20},
-                {"max_lifetime": 30},
-                {"rule_methods": ["GET"]},
-                {"unlisted_endpoints": "allow"},
-            ),
-        ),
-        store.policies.put(Policies(POLICIES.endpoints, unlisted_allowed=None)),
-    )
+    made: list[dict[str, Any]] = [
+        {"key_limit": 20},
+        {"max_lifetime": 30},
+        {"rule_methods": ["GET"]},
+        {"unlisted_endpoints": "allow"},
+    ]
+    silent = Policies(POLICIES.endpoints, unlisted_allowed=None)
+    await asyncio.gather(*map(settle_one, made), store.policies.put(silent))
     assert await store.settings.settled() == Settled(
         TenantSettings(key_limit=20, max_lifetime=30, rule_methods=frozenset({"GET"})), unlisted_allowed=True
     )

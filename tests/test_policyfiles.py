@@ -508,7 +508,7 @@ def any_policies(draw: st.DrawFn) -> Policies:
     roles = draw(st.dictionaries(names, privileges, max_size=4))
     some_roles = st.frozensets(st.sampled_from(sorted(roles))) if roles else st.just(frozenset())
     groups = draw(st.dictionaries(names, some_roles, max_size=4))
-    return Policies(tuple(entries), draw(st.booleans()), roles, groups)
+    return Policies(tuple(entries), draw(st.sampled_from([True, False, None])), roles, groups)
 
 
 @given(any_policies())

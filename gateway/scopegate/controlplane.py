@@ -9,7 +9,7 @@ from scopegate.admin.plane import ControlPlane, guarded_api
 from scopegate.admin.signin import identified
 from scopegate.admin.visit import Office
 from scopegate.administration import Authentication
-from scopegate.store.system import SystemStore
+from scopegate.store import Store
 
 if TYPE_CHECKING:
     from scopegate.metrics import MetricsArea
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def create_control_plane(settings: Settings, redis: Location, area: MetricsArea) -> ControlPlane:
     """The administration API, health and metrics of the instance whose store is at `redis`."""
-    system = SystemStore.at(redis, audit_retention=settings.audit_retention)
-    office = Office(system, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
-    authentication = Authentication(system, pepper=settings.pepper_bytes)
+    store = Store.at(redis, audit_retention=settings.audit_retention)
+    office = Office(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
+    authentication = Authentication(store, pepper=settings.pepper_bytes)
     health = Health(redis, area, max_lag=settings.max_lag)
     return ControlPlane(guarded_api(identified(office, authentication), authentication), health, office)

@@ -9,7 +9,7 @@ import httpx
 
 from scopegate.admin.local import local_api
 from scopegate.admin.visit import Office
-from scopegate.store.system import SystemStore
+from scopegate.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,9 +20,9 @@ BASE = "http://admin.test/admin/v1"
 @asynccontextmanager
 async def local_client(url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the API over the store at `url`, in the name of ``cli:eva@ops``."""
-    system = SystemStore.at(url)
-    office = Office(system, key_prefix="sg", pepper=None)
+    store = Store.at(url)
+    office = Office(store, key_prefix="sg", pepper=None)
     transport = httpx.ASGITransport(local_api(office, actor="cli:eva@ops", origin="cli"))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
         yield client
-    await system.aclose()
+    await store.aclose()

@@ -230,6 +230,7 @@ def test_a_flag_that_names_a_directory_outranks_a_redis_from_elsewhere(
         ("key_prefix", ""),
         ("key_prefix", "s_"),
         ("key_prefix", "1st"),
+        ("key_prefix", "adm"),
         ("key_prefix", "x" * 17),
         ("key_header", ""),
         ("key_header", "X Key"),

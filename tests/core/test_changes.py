@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,13 @@ def facts(of: Policies) -> dict[tuple[Area, str], Value]:
 def test_a_plan_is_empty_just_where_nothing_differs(one: Policies, other: Policies) -> None:
     assert plan(one, one) == ()
     assert (plan(one, other) == ()) is (one == other)
+
+
+@given(policies(), policies())
+def test_what_is_not_said_of_unlisted_endpoints_does_not_change(current: Policies, desired: Policies) -> None:
+    silent = replace(desired, unlisted_allowed=None)
+    kept = replace(desired, unlisted_allowed=current.unlisted_allowed)
+    assert plan(current, silent) == plan(current, kept)
 
 
 @given(policies(), policies())

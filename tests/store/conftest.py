@@ -8,7 +8,6 @@ import pytest
 import redis
 
 from scopegate.store import Store
-from scopegate.store.system import SystemStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
     opened = Store.at(store_url)
-    yield opened
-    await opened.aclose()
-
-
-@pytest.fixture
-async def system(store_url: str) -> AsyncIterator[SystemStore]:
-    opened = SystemStore.at(store_url)
     yield opened
     await opened.aclose()
 

@@ -21,7 +21,6 @@ from scopegate.core.tenants import SCOPED_API, Tenant
 
 if TYPE_CHECKING:
     from scopegate.store import Store
-    from scopegate.store.system import SystemStore
 
 # Long after the server's own clock, so that nothing expires while a test looks at it.
 NOW = datetime(2100, 1, 1, 12, 0, tzinfo=UTC)
@@ -149,14 +148,15 @@ def bootstrap_token(number: int = 1, **changes: Any) -> BootstrapToken:
     return BootstrapToken(**(fields | changes))
 
 
-async def exercise_system(system: SystemStore) -> None:
+async def exercise_system(store: Store) -> None:
     """Everything that the store of the system does, at least once."""
+    system = store.system
     acme = await system.tenants.create(lambda _taken: Tenant("acme", "0a2", "Acme", NOW))
     assert await system.tenants.change("acme", lambda one: replace(one, name="ACME")) != acme
     tenants = await system.tenants.all()
     counted = await system.tenants.count(tenants, now=NOW)
     assert [one.tenant.id for one in counted] == ["acme", "default"]
-    await system.of(acme).settings.change(lambda one: settle(one, {"max_lifetime": 30}))
+    await store.of(acme).settings.change(lambda one: settle(one, {"max_lifetime": 30}))
     assert await system.tokens.offer_bootstrap(bootstrap_token(1))
     await system.tokens.bootstrap(bootstrap_token(1).digest, administrator(), admin_token(1), now=NOW)
     assert not await system.tokens.offer_bootstrap(bootstrap_token(2))

@@ -14,7 +14,17 @@ from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.core.tenants import SCOPED_API
 from scopegate.store import Store, connection
 from scopegate.store.location import locate
-from store.facts import NOW, POLICIES, TAG, key, text_of, user
+from store.facts import (
+    NOW,
+    POLICIES,
+    TAG,
+    admin_token,
+    administrator,
+    bootstrap_token,
+    key,
+    text_of,
+    user,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,6 +58,26 @@ OPERATIONS: dict[str, Operation] = {
     "audit.verify": lambda store: store.audit.verify(),
     "audit.forwards": lambda store: anext(store.audit.forwards()),
     "audit.backwards": lambda store: anext(store.audit.backwards()),
+    "tenants.all": lambda store: store.system.tenants.all(),
+    "tenants.get": lambda store: store.system.tenants.get("acme"),
+    "tenants.count": lambda store: store.system.tenants.count([store.tenant], now=NOW),
+    "tenants.create": lambda store: store.system.tenants.create(lambda _taken: store.tenant),
+    "tenants.change": lambda store: store.system.tenants.change("default", lambda one: one),
+    "administrators.all": lambda store: store.system.administrators.all(),
+    "administrators.get": lambda store: store.system.administrators.get("maria"),
+    "administrators.create": lambda store: store.system.administrators.create(administrator()),
+    "administrators.change": lambda store: store.system.administrators.change("maria", lambda one: one),
+    "administrators.delete": lambda store: store.system.administrators.delete("maria"),
+    "tokens.find": lambda store: store.system.tokens.find(admin_token().id),
+    "tokens.standing": lambda store: store.system.tokens.standing(admin_token()),
+    "tokens.used": lambda store: store.system.tokens.used(admin_token(), NOW),
+    "tokens.all": lambda store: store.system.tokens.all(now=NOW),
+    "tokens.create": lambda store: store.system.tokens.create(admin_token()),
+    "tokens.revoke": lambda store: store.system.tokens.revoke(admin_token().id),
+    "tokens.offer_bootstrap": lambda store: store.system.tokens.offer_bootstrap(bootstrap_token()),
+    "tokens.bootstrap": lambda store: store.system.tokens.bootstrap(
+        bootstrap_token().digest, administrator(), admin_token(), now=NOW
+    ),
     "access.scope": lambda store: store.access.scope(text_of(key())),
     "access.of_user": lambda store: store.access.of_user(TAG, "kim"),
 }
@@ -63,6 +93,9 @@ def test_every_operation_is_among_them() -> None:
         "users": store.users,
         "policies": store.policies,
         "settings": store.settings,
+        "tenants": store.system.tenants,
+        "administrators": store.system.administrators,
+        "tokens": store.system.tokens,
         "audit": store.audit,
         "access": store.access,
     }

@@ -24,8 +24,6 @@ from store.facts import administrator, bootstrap_token, exercise, exercise_syste
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scopegate.store.system import SystemStore
-
 PAGE = (Path(__file__).parents[2] / "docs" / "data-model.md").read_text("utf-8")
 
 LAYOUT: dict[str, Callable[..., str]] = {
@@ -58,15 +56,13 @@ def test_no_other_name_is_documented() -> None:
     assert rows().keys() == {documented_name(function) for function in LAYOUT.values()}
 
 
-async def test_everything_that_is_stored_has_a_documented_name_and_type(
-    store: Store, system: SystemStore, raw: Any
-) -> None:
+async def test_everything_that_is_stored_has_a_documented_name_and_type(store: Store, raw: Any) -> None:
     await exercise(store)
-    await exercise_system(system)
+    await exercise_system(store)
     # The one is there only until the other is.
     raw.delete(layout.administrators())
-    assert await system.tokens.offer_bootstrap(bootstrap_token())
-    await system.administrators.create(administrator())
+    assert await store.system.tokens.offer_bootstrap(bootstrap_token())
+    await store.system.administrators.create(administrator())
     live = store.live_access()
     live.start()
     async with asyncio.timeout(10):

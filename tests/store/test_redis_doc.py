@@ -14,7 +14,6 @@ from scopegate.core.errors import ConfigurationError
 from scopegate.metrics import MetricsArea
 from scopegate.store import Store, layout
 from scopegate.store.location import RedisOptions, locate
-from scopegate.store.system import SystemStore
 from store.facts import TAG, exercise, exercise_system, key, text_of
 
 if TYPE_CHECKING:
@@ -59,10 +58,8 @@ async def test_what_the_command_line_needs_is_enough_and_not_more(
 ) -> None:
     store = Store.at(location(store_url, ADMINISTERING), audit_retention=3)
     await exercise(store)
+    await exercise_system(store)
     await store.aclose()
-    system = SystemStore.at(location(store_url, ADMINISTERING))
-    await exercise_system(system)
-    await system.aclose()
     assert granted(ADMINISTERING) <= used(raw)
 
 

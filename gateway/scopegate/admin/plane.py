@@ -43,7 +43,7 @@ class ControlPlane:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._health.aclose()
-        await self._office.system.aclose()
+        await self._office.store.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -14,7 +14,7 @@ from scopegate.commands import Commands
 from scopegate.core.administrators import Caller, Permission, require
 from scopegate.core.audit import LONGEST_REASON, Author
 from scopegate.core.errors import InvalidInput
-from scopegate.store.system import SystemStore
+from scopegate.store import Store
 
 _REASON = b"x-scopegate-reason"
 VISIT = "scopegate.visit"  # in the ASGI scope
@@ -24,10 +24,10 @@ VISIT = "scopegate.visit"  # in the ASGI scope
 class Office:
     """What the administration API works with.
 
-    ``system`` is the owner of all connections; ``key_prefix`` and ``pepper`` are as the gateway's.
+    ``store`` is the owner of all connections; ``key_prefix`` and ``pepper`` are as the gateway's.
     """
 
-    system: SystemStore
+    store: Store
     key_prefix: str
     pepper: bytes | None
 
@@ -50,18 +50,18 @@ class Visit:
         """
         require(self.caller, permission, tenant)
         del dry_run
-        system = self._system
-        store = system.of(await system.tenants.get(tenant))
+        store = self._store
+        store = store.of(await store.system.tenants.get(tenant))
         return Commands(store, key_prefix=self.office.key_prefix, pepper=self.office.pepper)
 
     @property
     def administration(self) -> Administration:
         """The operations on the system; each of them asks what the caller may."""
-        return Administration(self._system, self.caller, pepper=self.office.pepper)
+        return Administration(self._store, self.caller, pepper=self.office.pepper)
 
     @property
-    def _system(self) -> SystemStore:
-        return self.office.system.by(Author(self.caller.actor, self.origin, self.reason))
+    def _store(self) -> Store:
+        return self.office.store.by(Author(self.caller.actor, self.origin, self.reason))
 
 
 def reason_of(scope: Scope) -> str | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from scopegate.core.admintokens import AdminToken
-    from scopegate.store.system import SystemStore
+    from scopegate.store import Store
 
 log = logging.getLogger("scopegate.administration")
 
@@ -37,7 +37,7 @@ class Authentication:
     """Tells whom a token stands for; one for each process, as it counts failures.
 
     Args:
-        system: where tokens and administrators are kept.
+        store: where tokens and administrators are kept.
         pepper: the HMAC key under which digests are made, if any.
         failure_limit: how many tokens of one address may be wrong in a minute; 0 sets no limit.
         clock: tells the present moment.
@@ -47,7 +47,7 @@ class Authentication:
 
     def __init__(
         self,
-        system: SystemStore,
+        store: Store,
         *,
         pepper: bytes | None = None,
         failure_limit: int = FAILURE_LIMIT,
@@ -55,7 +55,7 @@ class Authentication:
         ticks: Callable[[], int] = time.monotonic_ns,
         choose: Callable[[str], str] = secrets.choice,
     ) -> None:
-        self._system = system
+        self._store = store
         self._pepper = pepper
         self._failures = (
             FailureLimit(failure_limit, secret=secrets.token_bytes(16)) if failure_limit else None
@@ -128,7 +128,7 @@ class Authentication:
         issued = self._issuer.token(
             administrator.id, description="Made at the first start", expires_at=None, now=now
         )
-        tokens = self._system.by(Author(email, origin)).tokens
+        tokens = self._store.by(Author(email, origin)).system.tokens
         with self._bounded(origin, digest):
             await tokens.bootstrap(digest, administrator, issued.token, now=now)
         return issued
@@ -142,10 +142,10 @@ class Authentication:
 
     async def _prove(self, token_id: str, digest: str) -> tuple[AdminToken, Administrator]:
         now = self._clock()
-        token = await self._system.tokens.find(token_id)
+        token = await self._store.system.tokens.find(token_id)
         if not admintokens.proves(digest, token, now) or token is None:
             raise Unauthenticated
-        standing = await self._system.tokens.standing(token)
+        standing = await self._store.system.tokens.standing(token)
         administrator = standing.administrator
         if administrator is None or not administrator.active or not standing.opener_exists:
             raise Unauthenticated
@@ -156,7 +156,7 @@ class Authentication:
 
     async def _note_use(self, token: AdminToken, now: datetime) -> None:
         try:
-            await self._system.tokens.used(token, now)
+            await self._store.system.tokens.used(token, now)
         except StoreUnavailable as unavailable:
             # A server that is full notes nothing, but rights can still be taken away there.
             if self._throttle.due("use") is not None:
@@ -168,7 +168,7 @@ class Authentication:
         issued = self._issuer.session(
             administrator.id, description=f"Session from {origin}", now=self._clock(), opener=opener
         )
-        await self._system.by(Author(administrator.email, origin)).tokens.create(issued.token)
+        await self._store.by(Author(administrator.email, origin)).system.tokens.create(issued.token)
         return issued
 
     @contextmanager

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from scopegate.store.system import SystemStore
+    from scopegate.store import Store
 
 
 async def offer_bootstrap(
-    system: SystemStore,
+    store: Store,
     *,
     pepper: bytes | None = None,
     clock: Callable[[], datetime] = utc_now,
@@ -33,4 +33,4 @@ async def offer_bootstrap(
         digest=keys.digest(minted, pepper=pepper),
         expires_at=clock() + BOOTSTRAP_LIFETIME,
     )
-    return minted.text if await system.tokens.offer_bootstrap(token) else None
+    return minted.text if await store.system.tokens.offer_bootstrap(token) else None

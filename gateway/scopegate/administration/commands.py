@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from scopegate.core.administrators import Caller
     from scopegate.core.admintokens import AdminToken
+    from scopegate.store import Store
     from scopegate.store.admintokens import UsedToken
-    from scopegate.store.system import SystemStore
     from scopegate.store.tenants import CountedTenant
 
 __all__ = ["Administration", "AdministratorChanges", "Identity", "IssuedToken"]
@@ -51,7 +51,7 @@ class Administration:
     """The operations on the system, for one caller.
 
     Args:
-        system: where everything is kept; its author should be this caller.
+        store: where everything is kept; its author should be this caller.
         caller: who asks.
         pepper: the HMAC key under which digests are made, if any.
         clock: tells the present moment.
@@ -60,14 +60,15 @@ class Administration:
 
     def __init__(
         self,
-        system: SystemStore,
+        store: Store,
         caller: Caller,
         *,
         pepper: bytes | None = None,
         clock: Callable[[], datetime] = utc_now,
         choose: Callable[[str], str] = secrets.choice,
     ) -> None:
-        self._system = system
+        self._store = store
+        self._system = store.system
         self._caller = caller
         self._clock = clock
         self._choose = choose
@@ -142,7 +143,7 @@ class Administration:
         """
         require(self._caller, Permission.READ_SETTINGS, tenant_id)
         tenant = await self._system.tenants.get(tenant_id)
-        return await self._system.of(tenant).settings.settled()
+        return await self._store.of(tenant).settings.settled()
 
     async def change_settings(self, tenant_id: str, changes: Mapping[str, Any]) -> Settled:
         """Settle other values for the fields that `changes` names, as `settle` reads them.
@@ -161,7 +162,7 @@ class Administration:
                 require(self._caller, Permission.CHANGE_LIMITS, tenant_id)
             return edited
 
-        return await self._system.of(tenant).settings.change(edit)
+        return await self._store.of(tenant).settings.change(edit)
 
     # Administrators
 

@@ -20,7 +20,6 @@ from scopegate.commands import Commands
 from scopegate.core.audit import LONGEST_REASON, SYSTEM, Author
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore, is_running, socket_url
-from scopegate.store.system import SystemStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -71,14 +70,14 @@ class Invocation:
         """A client of the instance that the options, or the settings, name."""
         settings = configuration.load(redis_url=self.redis_url, data_dir=self.data_dir)
         with _place_of_store(settings) as where, asyncio.Runner() as runner:
-            system = SystemStore.at(where, audit_retention=settings.audit_retention)
-            office = Office(system, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
+            store = Store.at(where, audit_retention=settings.audit_retention)
+            office = Office(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
             app = local_api(office, actor=operator(), origin=_ORIGIN)
             try:
                 with Client("http://local", reason=self.reason, transport=InProcess(app, runner)) as client:
                     yield client
             finally:
-                runner.run(system.aclose())
+                runner.run(store.aclose())
 
 
 async def operate(

@@ -61,19 +61,19 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 -- the settings model validates
 async def _first_steps(settings: Settings) -> list[str]:
     """What to tell while there is no administrator. A token is in it, so it goes to no log."""
     from scopegate.administration import offer_bootstrap  # noqa: PLC0415 -- as the servers
-    from scopegate.store.system import SystemStore  # noqa: PLC0415
+    from scopegate.store import Store  # noqa: PLC0415
 
     redis = settings.redis
     if redis is None:
         raise AssertionError("serve() says where the store is")
-    system = SystemStore.at(redis, audit_retention=settings.audit_retention)
+    store = Store.at(redis, audit_retention=settings.audit_retention)
     try:
-        token = await offer_bootstrap(system, pepper=settings.pepper_bytes)
+        token = await offer_bootstrap(store, pepper=settings.pepper_bytes)
     except StoreUnavailable as unavailable:
         # A gateway whose Redis user may only read serves all the same.
         return [f"No token for a first administrator was made: {unavailable.message}"]
     finally:
-        await system.aclose()
+        await store.aclose()
     if token is None:
         return []
     hours = BOOTSTRAP_LIFETIME // timedelta(hours=1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from scopegate.core.audit import DEFAULT_RETENTION, SYSTEM
-from scopegate.core.tenants import DEFAULT_TENANT, Tenant
+from scopegate.core.tenants import DEFAULT_TENANT, SYSTEM_TENANT, Tenant
 from scopegate.metrics import StoreMetrics
 from scopegate.store.access import StoredAccess
 from scopegate.store.audit import AuditLog, Journal
@@ -18,10 +19,9 @@ from scopegate.store.location import Location, locate
 from scopegate.store.policies import PolicyStore
 from scopegate.store.servers import Servers
 from scopegate.store.settings import SettingsStore
+from scopegate.store.system import SystemStore
 
 if TYPE_CHECKING:
-    import asyncio
-
     from scopegate.core.audit import Author
     from scopegate.store.liveaccess import Observer
 
@@ -29,10 +29,9 @@ __all__ = ["Store"]
 
 
 class Store:
-    """Everything that is kept, over one set of connections. ``access`` serves all tenants.
+    """Everything that is kept, over one set of connections. ``access`` serves all tenants, ``system`` none.
 
     Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries.
-    `turn` is held by each change, where several stores change the same tenant in one process.
     """
 
     def __init__(
@@ -42,10 +41,14 @@ class Store:
         *,
         author: Author = SYSTEM,
         audit_retention: int = DEFAULT_RETENTION,
-        turn: asyncio.Lock | None = None,
+        turns: dict[str, asyncio.Lock] | None = None,
     ) -> None:
         self._redis = redis
-        journal = Journal(redis, tenant, author=author, retention=audit_retention, turn=turn)
+        self._author = author
+        self._audit_retention = audit_retention
+        self._turns = {} if turns is None else turns
+        journal = self._journal(tenant)
+        self.system = SystemStore(redis, self._journal(SYSTEM_TENANT))
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant, journal)
         self.users = Directory(redis, tenant, journal)
@@ -70,6 +73,20 @@ class Store:
         """
         servers = Servers.at(locate(where) if isinstance(where, str) else where)
         return cls(servers, tenant, author=author, audit_retention=audit_retention)
+
+    def of(self, tenant: Tenant) -> Store:
+        """The store of another tenant over the same connections, for changes of the same author."""
+        return self.by(self._author, tenant)
+
+    def by(self, author: Author, tenant: Tenant | None = None) -> Store:
+        """The store over the same connections, for changes of another author, or of another tenant."""
+        return Store(
+            self._redis,
+            tenant or self.tenant,
+            author=author,
+            audit_retention=self._audit_retention,
+            turns=self._turns,
+        )
 
     def live_access(
         self,
@@ -122,3 +139,7 @@ class Store:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
+
+    def _journal(self, tenant: Tenant) -> Journal:
+        turn = self._turns.setdefault(tenant.tag, asyncio.Lock())
+        return Journal(self._redis, tenant, author=self._author, retention=self._audit_retention, turn=turn)

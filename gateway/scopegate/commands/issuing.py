@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scopegate.commands.tenant import OnTenant
 from scopegate.core import keys
 from scopegate.core.decision import Scope
-from scopegate.core.errors import Conflict, KeyLimitReached
+from scopegate.core.errors import Conflict, KeyLimitReached, NotFound, StoreUnavailable
 from scopegate.core.keys import KeyRecord, KeyState, KeyType, Rule
+from scopegate.core.lifetimes import NOT_GIVEN, expiry_of, require_lifetime
 from scopegate.core.rotation import DEFAULT_OVERLAP, has_expired, rotated
-from scopegate.store.keys import no_such_key
+from scopegate.store.keys import Repeated, no_such_key
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+
+    from scopegate.core.idempotency import Idempotency, Issuance
+    from scopegate.core.lifetimes import NotGiven
 
 _MINTING_ATTEMPTS = 5
 _ONLY_TWO = (
@@ -24,11 +29,31 @@ _ONLY_TWO = (
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key that was just created or rotated. ``secret`` is its text; nobody can read it again later."""
+    """A key that was just created or rotated. ``secret`` is its text; nobody can read it again later.
+
+    There is none in a dry run, nor where the answer is ``replayed``: the request was carried out before,
+    and the secret was given then.
+    """
 
     record: KeyRecord
-    secret: str = field(repr=False)
+    secret: str | None = field(repr=False)
     warnings: tuple[str, ...] = ()
+    replayed: bool = False
+
+    @property
+    def new_secret(self) -> str:
+        """The secret, of a key that is new for sure.
+
+        Raises:
+            Conflict: there is none to show.
+        """
+        if self.secret is None:
+            raise Conflict(
+                f"There is no secret of the key {self.record.id} to show.",
+                hint=f"Give it a new one with: scopegate key rotate {self.record.id}",
+                code="secret_not_shown",
+            )
+        return self.secret
 
 
 class KeyIssuing(OnTenant):
@@ -39,19 +64,36 @@ class KeyIssuing(OnTenant):
         *,
         key_type: KeyType,
         description: str,
-        expires_at: datetime | None = None,
+        expires_at: datetime | NotGiven | None = NOT_GIVEN,
         user: str | None = None,
         rules: tuple[Rule, ...] = (),
+        enabled: bool = True,
+        idempotency: Idempotency | None = None,
     ) -> IssuedKey:
-        """Create a key, enabled and ready for use at once (D1).
+        """Create a key, ready for use at once (D1).
+
+        Args:
+            key_type: its type.
+            description: what it is for.
+            expires_at: None: never. If it is not given, the tenant's settings say.
+            user: the one user whom the key is bound to; None: all.
+            rules: what a custom key opens.
+            enabled: whether it is enabled; False is for keys that are taken over from elsewhere.
+            idempotency: what tells that this is another request's repetition, which creates nothing.
 
         Raises:
-            InvalidInput: a field breaks a rule of its type, there is no such user, or the user could
-                not use a rule (D10).
+            InvalidInput: a field breaks a rule of its type or of the tenant, there is no such user, the user
+                could not use a rule (D10), or the idempotency key was used for something else.
             FeatureDisabled: it is a custom key and Scoped API is off (D4).
             KeyLimitReached: the tenant has as many keys as it may have (D2).
+            Conflict: the key that the same request created is gone.
         """
+        if idempotency is not None:
+            issuance = await self._store.keys.issuance(idempotency)
+            if issuance is not None:
+                return await self._replayed(idempotency, issuance)
         now = self._clock()
+        settings = await self._store.settings.get()
         for _ in range(_MINTING_ATTEMPTS):
             key = keys.mint(self._store.tenant.tag, self._choose, prefix=self._key_prefix)
             record = KeyRecord(
@@ -61,23 +103,32 @@ class KeyIssuing(OnTenant):
                 digest=keys.digest(key, pepper=self._pepper),
                 description=description,
                 created_at=now,
-                expires_at=expires_at,
+                enabled=enabled,
+                expires_at=expiry_of(expires_at, key_type, now, settings),
                 user=user,
                 rules=rules,
+                deletion_delay=self._deletion_delay,
             )
-            keys.require_creatable(record, now)
+            keys.require_creatable(record, now, rule_methods=settings.rule_methods)
+            require_lifetime(record.type, record.expires_at, now, settings)
             Scope(record)  # rules that cannot be compiled are refused here, not at every request
             warnings = await self.require_usable(record)
             try:
-                await self._store.keys.create(record, now=now)
-            except KeyLimitReached:
-                raise
+                await self._store.keys.create(record, now=now, idempotency=idempotency)
+            except KeyLimitReached as reached:
+                raise await self._explained(reached, now) from None
             except Conflict:
                 continue  # the id is taken
-            return IssuedKey(record, key.text, warnings)
+            except Repeated as repeated:
+                if idempotency is None:
+                    raise
+                return await self._replayed(idempotency, repeated.issuance)
+            return IssuedKey(record, self._shown(key), warnings)
         raise Conflict("No free key id was found.", hint="Try again.")
 
-    async def duplicate_key(self, key_id: str, *, description: str) -> IssuedKey:
+    async def duplicate_key(
+        self, key_id: str, *, description: str, idempotency: Idempotency | None = None
+    ) -> IssuedKey:
         """Create a key of the same type, with the same user, rules and expiry.
 
         Raises:
@@ -94,10 +145,17 @@ class KeyIssuing(OnTenant):
             expires_at=record.expires_at,
             user=record.user,
             rules=record.rules,
+            idempotency=idempotency,
         )
 
     async def rotate_key(
-        self, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP, drop_retiring: bool = False
+        self,
+        key_id: str,
+        *,
+        overlap: timedelta = DEFAULT_OVERLAP,
+        drop_retiring: bool = False,
+        expected: str | None = None,
+        idempotency: Idempotency | None = None,
     ) -> IssuedKey:
         """Give a key another secret; the one it had stays valid for `overlap`.
 
@@ -105,11 +163,14 @@ class KeyIssuing(OnTenant):
             key_id: the whole id of the key.
             overlap: 0 to 7 days.
             drop_retiring: whether a secret that still retires from the rotation before is given up.
+            expected: the version of the key that is meant; None: any.
+            idempotency: what tells that this is another request's repetition, which changes nothing.
 
         Raises:
-            InvalidInput: the overlap is too long.
+            InvalidInput: the overlap is too long, or the idempotency key was used for something else.
             NotFound: there is no such key, or its seven days are over.
             Conflict: the key has expired, or a secret of it is still retiring.
+            StaleVersion: there is another version of it.
         """
         now = self._clock()
         key = keys.with_new_secret(key_id, self._choose, prefix=self._key_prefix)
@@ -126,4 +187,34 @@ class KeyIssuing(OnTenant):
             warnings = () if keys.retiring_at(record, now) is None else (_ONLY_TWO,)
             return edited
 
-        return IssuedKey(await self._store.keys.change(key_id, edit), key.text, warnings)
+        try:
+            record = await self._store.keys.change(key_id, edit, expected=expected, idempotency=idempotency)
+        except Repeated as repeated:
+            if idempotency is None:
+                raise
+            return await self._replayed(idempotency, repeated.issuance)
+        return IssuedKey(record, self._shown(key), warnings)
+
+    def _shown(self, key: keys.KeyText) -> str | None:
+        """The text of a new key, which a dry run has not made."""
+        return None if self._store.dry else key.text
+
+    async def _replayed(self, idempotency: Idempotency, issuance: Issuance) -> IssuedKey:
+        issuance.require_repeated(idempotency)
+        try:
+            record = await self._store.keys.get(issuance.key_id)
+        except NotFound:
+            raise Conflict(
+                f"This request was carried out before, and its key {issuance.key_id} was deleted meanwhile.",
+                hint="Choose a new idempotency key to create another one.",
+                code="idempotent_key_gone",
+            ) from None
+        return IssuedKey(record, None, replayed=True)
+
+    async def _explained(self, reached: KeyLimitReached, now: datetime) -> KeyLimitReached:
+        """The same error with what the keys are, unless that has changed already, or nobody can tell."""
+        with suppress(StoreUnavailable):
+            quota = await self.quota_at(now)
+            if (quota.limit, quota.used) == (reached.limit, reached.used):
+                return KeyLimitReached(limit=reached.limit, used=reached.used, quota=quota)
+        return reached

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from scopegate.core import keys
 from scopegate.core.errors import InvalidInput
 from scopegate.core.preview import Gap, gaps
+from scopegate.core.quota import Quota, quota_of
 from scopegate.enforcer import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from scopegate.core.keys import KeyRecord
     from scopegate.store import Store
@@ -27,6 +28,8 @@ class OnTenant:
         pepper: the HMAC key under which digests are made, if any.
         clock: tells the present moment.
         choose: picks a character at random.
+        deletion_delay: how long after their expiry new keys are deleted; None: after seven days (D5). For
+            rehearsals and tests.
     """
 
     def __init__(
@@ -37,16 +40,23 @@ class OnTenant:
         pepper: bytes | None = None,
         clock: Callable[[], datetime] = utc_now,
         choose: Callable[[str], str] = secrets.choice,
+        deletion_delay: timedelta | None = None,
     ) -> None:
         self._store = store
         self._key_prefix = key_prefix
         self._pepper = pepper
         self._clock = clock
         self._choose = choose
+        self._deletion_delay = deletion_delay
 
     def now(self) -> datetime:
         """The moment that states are told for."""
         return self._clock()
+
+    async def quota_at(self, now: datetime) -> Quota:
+        """How many keys there are at `now` of those that there may be, and what they are."""
+        counted = await self._store.keys.counted(now=now)
+        return quota_of(counted.records, now, limit=counted.limit, used=counted.used)
 
     async def require_usable(self, record: KeyRecord, *, checked_from: int = 0) -> tuple[str, ...]:
         """Make sure that the user of a key can use its rules (D10), but for the first `checked_from` of them.

@@ -19,8 +19,11 @@ from scopegate.store.location import Location, locate
 from scopegate.store.policies import PolicyStore
 from scopegate.store.servers import Servers
 from scopegate.store.settings import SettingsStore
+from scopegate.store.sweeping import Sweep, Swept
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from scopegate.core.audit import Author
     from scopegate.store.liveaccess import Observer
 
@@ -30,7 +33,8 @@ __all__ = ["Store"]
 class Store:
     """Everything that is kept, over one set of connections. ``access`` serves all tenants.
 
-    Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries.
+    Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries. In
+    a `dry` run every change is checked and answered like any other, and nothing is written.
     """
 
     def __init__(
@@ -41,13 +45,16 @@ class Store:
         author: Author = SYSTEM,
         audit_retention: int = DEFAULT_RETENTION,
         turns: dict[str, asyncio.Lock] | None = None,
+        dry: bool = False,
     ) -> None:
         self._redis = redis
         self._audit_retention = audit_retention
         self._turns = {} if turns is None else turns
         turn = self._turns.setdefault(tenant.tag, asyncio.Lock())
-        journal = Journal(redis, tenant, author=author, retention=audit_retention, turn=turn)
+        journal = Journal(redis, tenant, author=author, retention=audit_retention, turn=turn, dry=dry)
+        self._sweep = Sweep(tenant, Journal(redis, tenant, retention=audit_retention, turn=turn, dry=dry))
         self.tenant = tenant
+        self.dry = dry
         self.keys = KeyStore(redis, tenant, journal)
         self.users = Directory(redis, tenant, journal)
         self.policies = PolicyStore(redis, tenant, journal)
@@ -63,6 +70,7 @@ class Store:
         *,
         author: Author = SYSTEM,
         audit_retention: int = DEFAULT_RETENTION,
+        dry: bool = False,
     ) -> Store:
         """The store at a location, or at a URL that says all about it; it connects when first used.
 
@@ -70,9 +78,9 @@ class Store:
             ConfigurationError: the URL, or a file for TLS, cannot be used.
         """
         servers = Servers.at(locate(where) if isinstance(where, str) else where)
-        return cls(servers, tenant, author=author, audit_retention=audit_retention)
+        return cls(servers, tenant, author=author, audit_retention=audit_retention, dry=dry)
 
-    def by(self, author: Author, tenant: Tenant | None = None) -> Store:
+    def by(self, author: Author, tenant: Tenant | None = None, *, dry: bool | None = None) -> Store:
         """The store over the same connections, for changes of another author, or of another tenant."""
         return Store(
             self._redis,
@@ -80,6 +88,7 @@ class Store:
             author=author,
             audit_retention=self._audit_retention,
             turns=self._turns,
+            dry=self.dry if dry is None else dry,
         )
 
     def live_access(
@@ -109,6 +118,14 @@ class Store:
             canary=canary,
             metrics=counted,
         )
+
+    async def sweep(self, now: datetime) -> Swept:
+        """Enter the expiries and the deletions of keys that are due at `now`, as the system's.
+
+        Raises:
+            StoreUnavailable: it does not answer, or is full; what was not entered is due next time.
+        """
+        return await self._sweep.run(now)
 
     def clock_watch(self, metrics: StoreMetrics) -> ClockWatch:
         """What compares our clock with that of the server; it measures from `ClockWatch.start` on."""

@@ -246,9 +246,9 @@ async def test_the_gateway_runs_under_another_server(server: str, ready: str, va
             transport = httpx.AsyncHTTPTransport(retries=5)
             async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{port}") as client:
                 assert (await client.get("/a")).status_code == 401
-                answer = await client.get("/a", headers={"x-api-key": issued.secret})
+                answer = await client.get("/a", headers={"x-api-key": issued.new_secret})
                 assert (answer.status_code, answer.text) == (200, "through")
-                assert (await client.get("/b", headers={"x-api-key": issued.secret})).status_code == 403
+                assert (await client.get("/b", headers={"x-api-key": issued.new_secret})).status_code == 403
             assert up.targets == [b"/a"]
         finally:
             process.terminate()

@@ -62,7 +62,7 @@ def seed(url: str) -> dict[str, str]:
                     rules=(Rule("POST", "https://gw.test/api/*"), Rule("GET", "/public/*")),
                 ),
             }
-            return {name: key.secret for name, key in issued.items()}
+            return {name: key.new_secret for name, key in issued.items()}
         finally:
             await store.aclose()
 

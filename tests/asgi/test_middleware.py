@@ -151,7 +151,7 @@ def test_one_line_of_middleware_protects_an_application(
     client: TestClient, keys: Mapping[str, IssuedKey]
 ) -> None:
     assert client.get("/api/recordings/1").status_code == 401
-    answer = client.get("/api/recordings/1", headers={"X-API-Key": keys["external"].secret})
+    answer = client.get("/api/recordings/1", headers={"X-API-Key": keys["external"].new_secret})
     assert answer.status_code == 200
     assert answer.json()["reason"] == "allowed"
     assert answer.json()["headers"]["x-scopegate-user"] == "maria"
@@ -160,7 +160,7 @@ def test_one_line_of_middleware_protects_an_application(
 
 
 def test_the_application_never_sees_a_key(client: TestClient, keys: Mapping[str, IssuedKey]) -> None:
-    secret = keys["desktop"].secret
+    secret = keys["desktop"].new_secret
     for headers in (
         {"X-API-Key": secret},
         {"Authorization": f"Bearer {secret}"},
@@ -175,7 +175,7 @@ def test_the_application_never_sees_a_key(client: TestClient, keys: Mapping[str,
 def test_an_authorization_of_the_applications_own_passes(
     client: TestClient, keys: Mapping[str, IssuedKey]
 ) -> None:
-    headers = {"X-API-Key": keys["desktop"].secret, "Authorization": "Basic dTpw"}
+    headers = {"X-API-Key": keys["desktop"].new_secret, "Authorization": "Basic dTpw"}
     assert client.get("/api/x", headers=headers).json()["headers"]["authorization"] == "Basic dTpw"
 
 
@@ -183,7 +183,7 @@ def test_identity_claims_of_the_client_are_replaced(
     client: TestClient, keys: Mapping[str, IssuedKey]
 ) -> None:
     headers = {
-        "X-API-Key": keys["external"].secret,
+        "X-API-Key": keys["external"].new_secret,
         "X-Scopegate-User": "ana",
         "X_Scopegate_User": "ana",
         "Connection": "x-scopegate-user, x-scopegate-tenant",
@@ -218,7 +218,7 @@ def test_a_refusal_is_a_problem_document(
     status: int,
     code: str,
 ) -> None:
-    headers = {"X-API-Key": keys[key].secret} if key else {}
+    headers = {"X-API-Key": keys[key].new_secret} if key else {}
     answer = client.request(method, path, headers=headers)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -234,8 +234,16 @@ def test_unknown_malformed_and_deleted_keys_get_the_same_answer(
 ) -> None:
     gone = keys["desktop"]
     on_store(valkey_url, lambda commands: commands.delete_key(gone.record.id))
-    other = keys["custom"].secret
-    texts = [gone.secret, "nonsense", "", gone.secret[:-1] + "!", other.upper(), "sg_*", gone.record.id]
+    other = keys["custom"].new_secret
+    texts = [
+        gone.new_secret,
+        "nonsense",
+        "",
+        gone.new_secret[:-1] + "!",
+        other.upper(),
+        "sg_*",
+        gone.record.id,
+    ]
     answers = [client.get("/api/x", headers={"X-API-Key": text}) for text in texts]
 
     def comparable(answer: httpx2.Response) -> tuple[Any, ...]:
@@ -251,7 +259,7 @@ def test_a_client_whose_keys_are_wrong_too_often_is_told_so(
     keys: Mapping[str, IssuedKey], valkey_url: str
 ) -> None:
     app = AuthorizationMiddleware(bare_app(valkey_url), redis_url=valkey_url, failed_auth_limit=2)
-    right = {"X-API-Key": keys["desktop"].secret}
+    right = {"X-API-Key": keys["desktop"].new_secret}
     wrong = {"X-API-Key": "nonsense"}
     with TestClient(app, client=("8.8.4.4", 1)) as client:
         answers = [client.get("/api/x", headers=wrong) for _ in range(4)]
@@ -276,8 +284,8 @@ def test_the_state_of_a_key_is_told_to_its_holder_only(
 ) -> None:
     key = keys["desktop"]
     on_store(valkey_url, lambda commands: commands.set_enabled(key.record.id, enabled=False))
-    assert client.get("/api/x", headers={"X-API-Key": key.secret}).json()["code"] == "key_disabled"
-    forged = keys["external"].secret  # another key's secret under this id, with a right checksum
+    assert client.get("/api/x", headers={"X-API-Key": key.new_secret}).json()["code"] == "key_disabled"
+    forged = keys["external"].new_secret  # another key's secret under this id, with a right checksum
     text = forge(key.record.id, forged)
     assert client.get("/api/x", headers={"X-API-Key": text}).json()["code"] == "key_invalid"
 
@@ -292,12 +300,15 @@ def forge(key_id: str, text: str) -> str:
 def test_two_keys_are_refused_even_if_both_are_right(
     client: TestClient, keys: Mapping[str, IssuedKey]
 ) -> None:
-    headers = {"X-API-Key": keys["desktop"].secret, "Authorization": f"Bearer {keys['external'].secret}"}
+    headers = {
+        "X-API-Key": keys["desktop"].new_secret,
+        "Authorization": f"Bearer {keys['external'].new_secret}",
+    }
     assert client.get("/api/x", headers=headers).json()["code"] == "key_ambiguous"
 
 
 def test_a_change_counts_at_once(client: TestClient, keys: Mapping[str, IssuedKey], valkey_url: str) -> None:
-    headers = {"X-API-Key": keys["external"].secret}
+    headers = {"X-API-Key": keys["external"].new_secret}
 
     def wait_for(wanted: tuple[int, str | None]) -> None:
         # The change is told by a message, which may be a moment behind the commit.
@@ -332,7 +343,7 @@ def test_an_expired_key_stops_at_its_instant(keys: Mapping[str, IssuedKey], valk
 
     key: IssuedKey = on_store(valkey_url, expired)
     with TestClient(starlette_app(valkey_url)) as client:
-        answer = client.get("/api/x", headers={"X-API-Key": key.secret})
+        answer = client.get("/api/x", headers={"X-API-Key": key.new_secret})
     assert answer.json()["code"] == "key_expired"
 
 
@@ -342,7 +353,7 @@ def test_an_expired_key_stops_at_its_instant(keys: Mapping[str, IssuedKey], valk
 def test_it_works_without_lifespan(keys: Mapping[str, IssuedKey], valkey_url: str) -> None:
     def statuses() -> list[int]:
         client = TestClient(starlette_app(valkey_url))  # each request has an event loop of its own
-        headers = {"X-API-Key": keys["desktop"].secret}
+        headers = {"X-API-Key": keys["desktop"].new_secret}
         return [client.get("/api/x", headers=headers).status_code for _ in range(2)]
 
     assert statuses() == [200, 200]
@@ -365,16 +376,16 @@ def test_a_mounted_application_is_matched_by_its_full_path(
 
     app = Starlette(routes=[Mount("/api", app=guarded)], lifespan=lifespan)
     with TestClient(app) as client:
-        headers = {"X-API-Key": keys["custom"].secret}
+        headers = {"X-API-Key": keys["custom"].new_secret}
         assert client.get("/api/recordings/1", headers=headers).status_code == 200
         assert client.get("/api/reports/1", headers=headers).status_code == 403
 
 
 def test_a_websocket_handshake_is_judged(keys: Mapping[str, IssuedKey], valkey_url: str) -> None:
     with TestClient(starlette_app(valkey_url)) as client:
-        with client.websocket_connect("/ws", headers={"X-API-Key": keys["external"].secret}) as socket:
+        with client.websocket_connect("/ws", headers={"X-API-Key": keys["external"].new_secret}) as socket:
             assert socket.receive_text() == "maria"
-        for headers in ({}, {"X-API-Key": keys["custom"].secret}):
+        for headers in ({}, {"X-API-Key": keys["custom"].new_secret}):
             with pytest.raises((WebSocketDisconnect, RuntimeError)) as refused:  # noqa: SIM117
                 with client.websocket_connect("/ws", headers=headers):
                     pass
@@ -518,7 +529,7 @@ async def read_all(receive: Receive) -> bytes | None:
 def call_bounded(keys: Mapping[str, IssuedKey], valkey_url: str) -> Bounded:
     async def call_it(inner: ASGIApp, body: list[bytes], http_version: str) -> list[Message]:
         app = AuthorizationMiddleware(inner, redis_url=valkey_url, limits=Limits(body=10))
-        headers = [*HOST, (b"x-api-key", keys["desktop"].secret.encode())]
+        headers = [*HOST, (b"x-api-key", keys["desktop"].new_secret.encode())]
         if http_version == "1.1":
             headers.append(CHUNKED)
         try:
@@ -541,7 +552,7 @@ def test_what_the_live_view_knows_is_judged_at_once(
 
     monkeypatch.setattr(Enforcer, "judge", counted)
     with TestClient(starlette_app(valkey_url)) as client:
-        headers = {"X-API-Key": keys["external"].secret}
+        headers = {"X-API-Key": keys["external"].new_secret}
         before = -1
         while len(asked) > before:  # until the view listens and has read the key and its user
             before = len(asked)
@@ -647,5 +658,5 @@ def test_it_can_bring_an_embedded_store(short_dir: Path) -> None:
             f"unix://{directory}/valkey.sock",
             lambda commands: commands.create_key(key_type=KeyType.DESKTOP, description="d"),
         )
-        assert client.get("/api/x", headers={"X-API-Key": key.secret}).status_code == 200
+        assert client.get("/api/x", headers={"X-API-Key": key.new_secret}).status_code == 200
         assert client.get("/api/x").status_code == 401

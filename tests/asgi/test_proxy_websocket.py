@@ -396,7 +396,7 @@ async def test_a_key_opens_a_websocket_and_its_owner_is_named_to_the_upstream(va
             )
         finally:
             await store.aclose()
-        return {"id": key.record.id, "secret": key.secret}
+        return {"id": key.record.id, "secret": key.new_secret}
 
     key = await seed()
 

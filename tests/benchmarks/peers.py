@@ -156,7 +156,7 @@ async def _new_key(url: str, rules: Sequence[Rule]) -> str:
         )
     finally:
         await store.aclose()
-    return issued.secret
+    return issued.new_secret
 
 
 @contextmanager

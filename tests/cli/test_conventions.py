@@ -112,7 +112,9 @@ def full(instance: Instance) -> Iterator[None]:
 def test_a_limit_that_is_reached_is_5(instance: Instance) -> None:
     refused = instance.run(*EXTERNAL)
     assert (refused.code, refused.out) == (5, "")
-    assert refused.err.startswith("error: This tenant has 300 of 300 keys.\nhint: Delete a key first")
+    assert refused.err.startswith(
+        "error: This tenant has 300 of 300 keys: 300 active.\nhint: Delete a key first"
+    )
 
 
 @pytest.mark.usefixtures("full")

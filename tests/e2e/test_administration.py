@@ -118,7 +118,7 @@ async def key_of_acme(gateway: Gateway) -> tuple[str, str]:
     async with opened(gateway) as store:
         acme = await Administration(store, operator("test")).create_tenant("acme")
         issued = await Commands(store.of(acme)).create_key(key_type=KeyType.EXTERNAL, description="d")
-        return issued.record.id, issued.secret
+        return issued.record.id, issued.new_secret
 
 
 def test_a_key_of_a_new_tenant_opens_the_next_request_in_its_tenants_name(

@@ -13,6 +13,7 @@ from scopegate.core.administrators import Administrator, Role
 from scopegate.core.admintokens import AdminToken, BootstrapToken, TokenKind
 from scopegate.core.catalogue import Endpoint
 from scopegate.core.errors import NotFound
+from scopegate.core.idempotency import Idempotency
 from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
@@ -27,6 +28,7 @@ NOW = datetime(2100, 1, 1, 12, 0, tzinfo=UTC)
 WEEK = timedelta(days=7)
 TAG = "000"
 RULES = (Rule("GET", "/api/recordings/*"), Rule("POST", "https://api.example.com/notes"))
+IDEMPOTENCY = Idempotency("kim POST /keys", "chosen by the client", "of the body")
 # Each of them is a valid URL; together they are more than RE2 holds in its memory.
 INCOMPILABLE = tuple(f"/{row}" + "*".join(["ab" * 62] * 16) for row in range(1_000))
 
@@ -110,8 +112,15 @@ async def exercise(store: Store) -> None:
     assert principal.privileges == {"recordings.view"}
     assert catalogue.endpoints == POLICIES.endpoints
     other = key(2, id=key_id(2, tag), tenant=store.tenant.id)
-    await store.keys.create(other, now=NOW)
+    await store.keys.create(other, now=NOW, idempotency=IDEMPOTENCY)
+    assert await store.keys.issuance(IDEMPOTENCY) is not None
     await store.keys.delete(other.id)
+    with pytest.raises(NotFound):
+        await store.keys.delete(other.id)
+    assert await store.sweep(NOW) == (0, 0)
+    brief = key(3, id=key_id(3, tag), tenant=store.tenant.id, expires_at=NOW - WEEK)
+    await store.keys.create(brief, now=NOW - 2 * WEEK)
+    assert await store.sweep(NOW) == (1, 1)
     await store.settings.change(lambda one: settle(one, {"unlisted_endpoints": "deny"}))
     assert (await store.audit.verify()).broken is None
     assert [line async for line in store.audit.backwards()]

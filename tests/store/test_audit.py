@@ -292,8 +292,8 @@ async def test_a_deletion_that_is_sent_again_is_the_same_deletion(store: Store, 
     after, [*_, line] = raw.get(BOUNDS), raw.lrange(LOG, 0, -1)
     source = Path(layout.__file__).with_name("lua").joinpath("delete_record.lua").read_text()
     names = (layout.key_record(TAG, key().id), layout.key_index(TAG), LOG, BOUNDS)
-    assert raw.eval(source, 4, *names, key().id, before, after, "", line) == [b"deleted"]
-    assert raw.eval(source, 4, *names, key().id, before, b"else", "", line) == [b"moved"]
+    assert raw.eval(source, 4, *names, key().id, "", before, after, "", line) == [b"deleted"]
+    assert raw.eval(source, 4, *names, key().id, "", before, b"else", "", line) == [b"moved"]
     assert len(raw.lrange(LOG, 0, -1)) == 2
 
 
@@ -304,12 +304,18 @@ def test_a_script_does_nothing_where_the_log_has_become_no_list(raw: Any, script
     raw.set(LOG, "no list")
     record, index = layout.key_record(TAG, key(1).id), layout.key_index(TAG)
     if script == "create_key":
-        names: tuple[str, ...] = (record, index, layout.flags(TAG), LOG, BOUNDS)
-        arguments: tuple[Any, ...] = (key(1).id, "{}", 0, "", 10, "", "", "bounds", "", "entry")
+        names: tuple[str, ...] = (
+            *(record, index, layout.flags(TAG), layout.settings(TAG), layout.expiries(TAG), record),
+            *(LOG, BOUNDS),
+        )
+        arguments: tuple[Any, ...] = (
+            *(key(1).id, "{}", 0, "", "", 10, "", "", 1),
+            *("", "bounds", "", "entry"),
+        )
     else:
         raw.set(record, "{}")
         names = (record, index, LOG, BOUNDS)
-        arguments = (key(1).id, "", "bounds", "", "entry")
+        arguments = (key(1).id, "", "", "bounds", "", "entry")
     before = {name: raw.dump(name) for name in raw.keys("*")}
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         raw.eval(source, len(names), *names, *arguments)

@@ -91,24 +91,24 @@ async def test_a_new_key_is_enabled_and_opens_at_once(commands: Commands, fields
     assert (record.description, record.expires_at) == ("Für Ω", fields.get("expires_at"))
     assert (record.tenant, issued.warnings) == ("default", ())
     assert await commands.list_keys() == [record]
-    text = keys.parse(issued.secret)
+    text = keys.parse(issued.new_secret)
     assert text is not None
     assert (text.id, keys.digest(text)) == (record.id, record.digest)
     assert keys.state(record, commands.now()) is KeyState.ACTIVE
-    assert issued.secret not in repr(issued)
+    assert issued.new_secret not in repr(issued)
 
 
 async def test_a_prefix_and_a_pepper_are_used(store: Store) -> None:
     commands = Commands(store, key_prefix="acme", pepper=PEPPER)
     issued = await commands.create_key(key_type=KeyType.DESKTOP, description="d")
-    text = keys.parse(issued.secret, prefix="acme")
+    text = keys.parse(issued.new_secret, prefix="acme")
     assert text is not None
     assert issued.record.digest == keys.digest(text, pepper=PEPPER) != keys.digest(text)
 
 
 async def test_no_secret_reaches_the_store(commands: Commands, raw: Any) -> None:
     issued = await commands.create_key(key_type=KeyType.EXTERNAL, description="d")
-    secret = issued.secret.rpartition("_")[2].encode()
+    secret = issued.new_secret.rpartition("_")[2].encode()
     stored = [raw.get(name) for name in raw.keys("*") if raw.type(name) == b"string"]
     assert not any(secret[: keys.SECRET_LENGTH] in value for value in stored)
 
@@ -373,7 +373,7 @@ async def test_a_rotated_key_has_two_secrets_for_a_while(
     await store.keys.create(key(**facts), now=NOW)
     deleted_at = raw.pexpiretime(layout.key_record(TAG, key().id))
     issued = await commands.rotate_key(key().id, overlap=timedelta(hours=2))
-    text = keys.parse(issued.secret)
+    text = keys.parse(issued.new_secret)
     assert text is not None
     assert (text.id, keys.digest(text)) == (key().id, issued.record.digest)
     assert issued.record == await store.keys.get(key().id)
@@ -429,9 +429,9 @@ async def test_a_rotation_whose_answer_was_lost_is_made_once(commands: Commands,
     await store.keys.create(key(), now=NOW)
     change = store.keys.change
 
-    async def changed_twice(key_id: str, edit: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
-        await change(key_id, edit)
-        return await change(key_id, edit)
+    async def changed_twice(key_id: str, edit: Callable[[KeyRecord], KeyRecord], **options: Any) -> KeyRecord:
+        await change(key_id, edit, **options)
+        return await change(key_id, edit, **options)
 
     store.keys.change = changed_twice  # type: ignore[method-assign]
     issued = await commands.rotate_key(key().id)
@@ -547,7 +547,7 @@ async def test_a_duplicate_has_all_but_the_secret(commands: Commands, store: Sto
     await commands.rotate_key(first)
     before = await store.keys.get(first)
     issued = await commands.duplicate_key(first, description="Another")
-    text = keys.parse(issued.secret)
+    text = keys.parse(issued.new_secret)
     assert text is not None
     assert text.id == issued.record.id != first
     assert issued.record == replace(
@@ -699,7 +699,7 @@ async def test_an_explanation_is_the_decision_of_the_enforcement(
     for one, request in itertools.product(issued, REQUESTS):
         explanation = await commands.explain(one.record.id, request.method, request.url)
         presented = enforcer.read(
-            [(b"host", request.host.encode()), (b"x-api-key", one.secret.encode())], http_version="1.1"
+            [(b"host", request.host.encode()), (b"x-api-key", one.new_secret.encode())], http_version="1.1"
         )
         verdict = await enforcer.judge(
             store.access, presented, request.method, request.path.encode(), query=request.query.encode()

@@ -15,6 +15,7 @@ from scopegate.core.tenants import SCOPED_API
 from scopegate.store import Store, connection
 from scopegate.store.location import locate
 from store.facts import (
+    IDEMPOTENCY,
     NOW,
     POLICIES,
     TAG,
@@ -37,8 +38,11 @@ Operation = Callable[[Store], Awaitable[object]]
 OPERATIONS: dict[str, Operation] = {
     "require_reachable": lambda store: store.require_reachable(),
     "writes_no_log": lambda store: store.writes_no_log(),
+    "sweep": lambda store: store.sweep(NOW),
     "keys.create": lambda store: store.keys.create(key(), now=NOW),
     "keys.get": lambda store: store.keys.get(key().id),
+    "keys.issuance": lambda store: store.keys.issuance(IDEMPOTENCY),
+    "keys.counted": lambda store: store.keys.counted(now=NOW),
     "keys.all": lambda store: store.keys.all(now=NOW),
     "keys.change": lambda store: store.keys.change(key().id, lambda record: record),
     "keys.delete": lambda store: store.keys.delete(key().id),
@@ -105,7 +109,7 @@ def test_every_operation_is_among_them() -> None:
         for method in dir(part)
         if not method.startswith("_")
     }
-    assert public - WITHOUT_STORE | {"require_reachable", "writes_no_log"} == OPERATIONS.keys()
+    assert public - WITHOUT_STORE | {"require_reachable", "writes_no_log", "sweep"} == OPERATIONS.keys()
 
 
 async def refusal(url: str, operation: Operation) -> StoreUnavailable:

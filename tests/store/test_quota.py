@@ -6,20 +6,23 @@ import asyncio
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from scopegate.core.errors import FeatureDisabled, KeyLimitReached
 from scopegate.core.keys import KEYS_PER_TENANT, KeyType
-from scopegate.core.tenants import SCOPED_API, Tenant
+from scopegate.core.tenants import SCOPED_API, Tenant, TenantSettings
 from scopegate.store import Store, layout
+from scopegate.store.records import encode
 from store import creator
 from store.facts import NOW, RULES, TAG, WEEK, key, key_id, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROCESSES = 3
 CUSTOM = key(type=KeyType.CUSTOM, rules=RULES)
@@ -52,14 +55,15 @@ async def test_creators_at_the_same_time_get_exactly_the_room_there_is(store: St
     assert len(indexed) == KEYS_PER_TENANT
 
 
-def test_processes_at_the_same_time_get_exactly_the_room_there_is(store_url: str, raw: Any) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(creator.__file__).parents[1])}
-    limit, tries = 100, 60
+@contextmanager
+def creating(url: str, *, tries: int, limit: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that have begun to create keys."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with ExitStack() as stack:
         running = [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, creator.__file__, store_url, str(n * tries), str(tries), str(limit)],
+                    [sys.executable, creator.__file__, url, str(n * tries), str(tries), str(limit)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -73,10 +77,32 @@ def test_processes_at_the_same_time_get_exactly_the_room_there_is(store_url: str
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
+        yield running
+
+
+def test_processes_at_the_same_time_get_exactly_the_room_there_is(store_url: str, raw: Any) -> None:
+    limit = 100
+    with creating(store_url, tries=60, limit=limit) as running:
         created = [int(process.communicate()[0]) for process in running]
     assert sum(created) == limit
     assert raw.zcard(layout.key_index(TAG)) == limit
     assert len(raw.keys(layout.key_record(TAG, "*"))) == limit
+
+
+def test_the_limit_is_exact_while_it_is_changed(store_url: str, raw: Any) -> None:
+    """Whatever limit is in force when a key is created, there are no more keys than that."""
+    index, settings, highest = layout.key_index(TAG), layout.settings(TAG), 60
+    raw.set(settings, encode(TenantSettings(key_limit=10)))
+    with creating(store_url, tries=60, limit=10**6) as running:
+        for limit in range(11, highest + 1):
+            # Between the two nobody else comes, so the count is one of the limit that was in force.
+            with raw.pipeline() as pipe:
+                pipe.zcard(index)
+                pipe.set(settings, encode(TenantSettings(key_limit=limit)))
+                used, _ = pipe.execute()
+            assert used < limit
+        created = [int(process.communicate()[0]) for process in running]
+    assert sum(created) == raw.zcard(index) <= highest
 
 
 async def test_a_deleted_key_frees_its_place(store: Store) -> None:

@@ -64,6 +64,6 @@ async def create_key(redis_url: str) -> None:
     try:
         commands = Commands(store, choose=lambda _alphabet: "w")
         created = await commands.create_key(key_type=KeyType.EXTERNAL, description="Opens everything")
-        assert created.secret.encode() == KEY
+        assert created.new_secret.encode() == KEY
     finally:
         await store.aclose()

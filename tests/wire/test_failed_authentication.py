@@ -52,7 +52,7 @@ async def deleted_key(redis_url: str) -> bytes:
         )
     finally:
         await store.aclose()
-    return created.secret.encode()
+    return created.new_secret.encode()
 
 
 def without_request_id(answer: Message) -> tuple[bytes, dict[bytes, bytes], dict[str, object]]:

@@ -55,7 +55,7 @@ class Administrator:
         async def create(store: Store) -> None:
             facts.setdefault("key_type", KeyType.EXTERNAL)
             created = await Commands(store).create_key(description="Is withdrawn", **facts)
-            self.key, self.id = created.secret.encode(), created.record.id
+            self.key, self.id = created.new_secret.encode(), created.record.id
 
         self.do(create)
 
@@ -350,7 +350,7 @@ def test_a_stream_on_the_old_secret_ends_with_the_overlap(
             by_old.chunk()
         assert datetime.now(UTC) >= issued.record.retiring.until
         assert old_peer.is_over()
-        new_peer = stream(by_new, upstream, issued.secret.encode())
+        new_peer = stream(by_new, upstream, issued.new_secret.encode())
         new_peer.send(b"4\r\nmore\r\n")
         assert by_new.chunk() == b"more"
 

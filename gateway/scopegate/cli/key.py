@@ -75,7 +75,7 @@ def create(
 
     with secret_place(secret_file) as write_secret:
         issued, now = invocation.run(action)
-        write_secret(issued.secret)
+        write_secret(issued.new_secret)
     print_issued(invocation, issued, now, secret_file)
 
 

@@ -50,7 +50,7 @@ def print_issued(invocation: Invocation, issued: IssuedKey, now: datetime, secre
     """Answer with a key and its secret, which is shown this once, or not at all if it is in a file."""
     for warning in issued.warnings:
         note(f"warning: {warning}")
-    shown_secret = None if secret_file is not None else issued.secret
+    shown_secret = None if secret_file is not None else issued.new_secret
     if invocation.wants_json:
         print_json({**key_object(issued.record, now), "secret": shown_secret})
         return

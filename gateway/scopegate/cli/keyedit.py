@@ -59,5 +59,5 @@ def duplicate(invocation: Invocation, key_id: str, description: str, secret_file
 
     with secret_place(secret_file) as write_secret:
         issued, now = invocation.run(action)
-        write_secret(issued.secret)
+        write_secret(issued.new_secret)
     print_issued(invocation, issued, now, secret_file)

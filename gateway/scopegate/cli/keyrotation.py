@@ -61,5 +61,5 @@ def rotate(invocation: Invocation, key_id: str, overlap: str, secret_file: Path 
 
     with secret_place(secret_file) as write_secret:
         issued, now = invocation.run(action)
-        write_secret(issued.secret)
+        write_secret(issued.new_secret)
     print_issued(invocation, issued, now, secret_file)

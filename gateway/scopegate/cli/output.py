@@ -13,9 +13,11 @@ from scopegate.core.errors import (
     ConfigurationError,
     Conflict,
     FeatureDisabled,
+    Forbidden,
     InvalidInput,
     NotFound,
     ScopegateError,
+    StaleVersion,
     StoreUnavailable,
 )
 from scopegate.policyfiles import PolicyFileError
@@ -55,7 +57,9 @@ _EXITS: tuple[tuple[type[ScopegateError], Exit], ...] = (
     (ConfigurationError, Exit.USAGE),
     (NotFound, Exit.NOT_FOUND),
     (FeatureDisabled, Exit.FORBIDDEN),
+    (Forbidden, Exit.FORBIDDEN),
     (Conflict, Exit.CONFLICT),
+    (StaleVersion, Exit.CONFLICT),
     (InvalidInput, Exit.INVALID),
     (PolicyFileError, Exit.INVALID),
     (StoreUnavailable, Exit.UNAVAILABLE),

@@ -38,6 +38,7 @@ class Action(StrEnum):
     KEY_ROTATE = "key.rotate"
     KEY_RULES = "key.rules"
     KEY_EDIT = "key.edit"
+    KEY_EXPIRE = "key.expire"
     KEY_DELETE = "key.delete"
     USER_ADD = "user.add"
     USER_PUT = "user.put"
@@ -108,6 +109,30 @@ def key_deleted(key_id: str, before: KeyRecord | None) -> Deed:
     """A key that goes; its record is None where nobody can read it."""
     shown = {} if before is None else _of_key(before)
     return Deed(Action.KEY_DELETE, "key", key_id, _differences(shown, {}))
+
+
+def key_expired(key_id: str, record: KeyRecord | None, expired_at: datetime) -> Deed:
+    """A key that has expired; its record is None where there is none that can be read."""
+    before = None
+    if record is not None:
+        before = "active" if record.enabled else "disabled"
+    return Deed(
+        Action.KEY_EXPIRE,
+        "key",
+        key_id,
+        {
+            "expired_at": {"before": None, "after": moment_text(expired_at)},
+            "state": {"before": before, "after": "expired"},
+        },
+    )
+
+
+def key_lapsed(key_id: str, record: KeyRecord | None, delete_at: datetime) -> Deed:
+    """A key that goes because its time after the expiry is over; its record may have gone before."""
+    if record is not None:
+        return key_deleted(key_id, record)
+    due = {"delete_at": {"before": moment_text(delete_at), "after": None}}
+    return Deed(Action.KEY_DELETE, "key", key_id, due)
 
 
 def user_added(user: User) -> Deed:

@@ -6,6 +6,11 @@ Transports map the *class* to a status or an exit code; nobody matches on the te
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scopegate.core.quota import Quota
+
 
 class ScopegateError(Exception):
     """Base of all errors that Scopegate raises on purpose.
@@ -46,17 +51,24 @@ class Conflict(ScopegateError):
 
 
 class KeyLimitReached(Conflict):
-    """The tenant has as many keys as it may have (rule D2)."""
+    """The tenant has as many keys as it may have (D2). ``quota`` says which they are, if that is known."""
 
     code = "key_limit_reached"
 
-    def __init__(self, *, limit: int, used: int) -> None:
+    def __init__(self, *, limit: int, used: int, quota: Quota | None = None) -> None:
         super().__init__(
-            f"This tenant has {used} of {limit} keys.",
+            f"This tenant has {used} of {limit} keys." if quota is None else quota.sentence,
             hint="Delete a key first; expired keys count until they are deleted.",
         )
         self.limit = limit
         self.used = used
+        self.quota = quota
+
+
+class StaleVersion(ScopegateError):
+    """The change was meant for another version of the thing than the one that is there."""
+
+    code = "etag_mismatch"
 
 
 class FeatureDisabled(ScopegateError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 from scopegate.core.decision import Scope
 from scopegate.core.errors import Conflict, InvalidInput, NotFound
 from scopegate.core.keys import (
+    DEFAULT_RULE_METHODS,
     KeyRecord,
     KeyType,
     Rule,
@@ -15,6 +16,8 @@ from scopegate.core.keys import (
     require_future_expiry,
     require_rules,
 )
+from scopegate.core.lifetimes import require_lifetime
+from scopegate.core.tenants import DEFAULT_SETTINGS, TenantSettings
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,33 +29,47 @@ class KeyChanges(TypedDict, total=False):
     description: str
     expires_at: datetime | None
     user: str | None
+    enabled: bool
 
 
-def edited(record: KeyRecord, changes: KeyChanges, now: datetime) -> KeyRecord:
+def edited(
+    record: KeyRecord, changes: KeyChanges, now: datetime, settings: TenantSettings = DEFAULT_SETTINGS
+) -> KeyRecord:
     """`record` with `changes`.
 
     Raises:
-        InvalidInput: a value breaks a rule of the key's type (D5, D6, D7).
+        InvalidInput: a value breaks a rule of the key's type (D5, D6, D7), or the key would live longer
+            than `settings` allow.
     """
     if "description" in changes:
         require_description(changes["description"])
     changed = replace(record, **changes)
     if "expires_at" in changes:
         require_future_expiry(changed.expires_at, now)
+        require_lifetime(changed.type, changed.expires_at, now, settings)
     return changed
 
 
-def with_rules(record: KeyRecord, added: tuple[Rule, ...]) -> KeyRecord:
-    """`record` with more rules, behind those that it has.
+def with_rules(
+    record: KeyRecord, added: tuple[Rule, ...], rule_methods: frozenset[str] = DEFAULT_RULE_METHODS
+) -> KeyRecord:
+    """`record` with more rules, behind those that it has; the new ones may name `rule_methods`.
 
     Raises:
         InvalidInput: the key is not custom, or could not have been created with all these rules.
     """
-    _require_custom(record)
-    changed = replace(record, rules=record.rules + added)
-    require_rules(changed.rules)
-    Scope(changed)  # rules that cannot be compiled are refused here, not at every request
-    return changed
+    return _with(record, record.rules + added, rule_methods, kept=len(record.rules))
+
+
+def with_only_rules(
+    record: KeyRecord, rules: tuple[Rule, ...], rule_methods: frozenset[str] = DEFAULT_RULE_METHODS
+) -> KeyRecord:
+    """`record` with `rules` in place of those that it has; they may name `rule_methods`.
+
+    Raises:
+        InvalidInput: the key is not custom, or could not have been created with these rules.
+    """
+    return _with(record, rules, rule_methods, kept=0)
 
 
 def without_rules(record: KeyRecord, removed: tuple[Rule, ...], *, even_the_last: bool) -> KeyRecord:
@@ -97,6 +114,16 @@ def rule_in_row(record: KeyRecord, row: int) -> Rule:
             hint=f"See its rules with: scopegate key rules list {record.id}",
         )
     return record.rules[row - 1]
+
+
+def _with(
+    record: KeyRecord, rules: tuple[Rule, ...], rule_methods: frozenset[str], *, kept: int
+) -> KeyRecord:
+    _require_custom(record)
+    changed = replace(record, rules=rules)
+    require_rules(rules, rule_methods, kept=kept)
+    Scope(changed)  # rules that cannot be compiled are refused here, not at every request
+    return changed
 
 
 def _require_custom(record: KeyRecord) -> None:

@@ -211,7 +211,9 @@ class KeyRecord:
     ``user`` is the id of the one user whose live privileges bound the key, or None for All
     (rule D7). ``expires_at`` is aware, in UTC, or None for never (rule D5). A custom key may lose
     all its rules later; it then opens nothing. ``retiring`` stays after its end, when it proves
-    nothing any more; `retiring_at` tells whether it counts.
+    nothing any more; `retiring_at` tells whether it counts. ``deletion_delay`` is None for the
+    seven days of D5; only rehearsals and tests have another one, which goes with the record so that
+    all who judge it agree.
     """
 
     id: str
@@ -225,6 +227,7 @@ class KeyRecord:
     user: str | None = None
     rules: tuple[Rule, ...] = ()
     retiring: RetiringSecret | None = field(default=None, metadata=WRITTEN_IF_ANY)
+    deletion_delay: timedelta | None = field(default=None, metadata=WRITTEN_IF_ANY)
 
     def __post_init__(self) -> None:
         if self.expires_at is not None and self.expires_at.tzinfo is None:
@@ -266,7 +269,9 @@ class KeyRecord:
     @property
     def delete_at(self) -> datetime | None:
         """When the system deletes the key: seven days after its expiry (rule D5)."""
-        return None if self.expires_at is None else self.expires_at + DELETION_DELAY
+        if self.expires_at is None:
+            return None
+        return self.expires_at + (DELETION_DELAY if self.deletion_delay is None else self.deletion_delay)
 
 
 def retiring_at(record: KeyRecord, now: datetime) -> RetiringSecret | None:
@@ -278,7 +283,8 @@ def retiring_at(record: KeyRecord, now: datetime) -> RetiringSecret | None:
 def state(record: KeyRecord, now: datetime) -> KeyState:
     """The state of the key at `now`. Expiry outranks a person's disabling; both refuse."""
     if record.expires_at is not None and now >= record.expires_at:
-        return KeyState.DELETED if now >= record.expires_at + DELETION_DELAY else KeyState.EXPIRED
+        deleted = record.delete_at is not None and now >= record.delete_at
+        return KeyState.DELETED if deleted else KeyState.EXPIRED
     return _ACTIVE if record.enabled else KeyState.DISABLED
 
 
@@ -339,8 +345,10 @@ def require_description(description: str) -> None:
         )
 
 
-def require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str] = DEFAULT_RULE_METHODS) -> None:
-    """Refuse rules that a custom key cannot get (D9).
+def require_rules(
+    rules: tuple[Rule, ...], rule_methods: frozenset[str] = DEFAULT_RULE_METHODS, *, kept: int = 0
+) -> None:
+    """Refuse rules that a custom key cannot get (D9). The first `kept` it has, whatever methods they name.
 
     Raises:
         InvalidInput: there is none, or too many, one is there twice, or names a method that a rule may
@@ -362,7 +370,7 @@ def require_rules(rules: tuple[Rule, ...], rule_methods: frozenset[str] = DEFAUL
         )
     seen: dict[Rule, int] = {}
     for row, rule in enumerate(rules, start=1):
-        if rule.method not in rule_methods:
+        if row > kept and rule.method not in rule_methods:
             raise InvalidInput(
                 f"rules[{row}].method",
                 f"Row {row}: a rule cannot name the method {rule.method!r}.",

@@ -131,7 +131,7 @@ async def _create_keys(commands: Commands) -> DemoKeys:
         user=MARIA,
         rules=(Rule("GET", "/api/recordings/*"), Rule("GET", "/api/reports/*")),
     )
-    return DemoKeys(desktop=desktop.secret, external=external.secret, custom=custom.secret)
+    return DemoKeys(desktop=desktop.new_secret, external=external.new_secret, custom=custom.new_secret)
 
 
 def _key_id(text: str) -> str:

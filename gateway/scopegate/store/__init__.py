@@ -19,9 +19,12 @@ from scopegate.store.location import Location, locate
 from scopegate.store.policies import PolicyStore
 from scopegate.store.servers import Servers
 from scopegate.store.settings import SettingsStore
+from scopegate.store.sweeping import Sweep, Swept
 from scopegate.store.system import SystemStore
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from scopegate.core.audit import Author
     from scopegate.store.liveaccess import Observer
 
@@ -31,7 +34,8 @@ __all__ = ["Store"]
 class Store:
     """Everything that is kept, over one set of connections. ``access`` serves all tenants, ``system`` none.
 
-    Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries.
+    Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries. In
+    a `dry` run every change is checked and answered like any other, and nothing is written.
     """
 
     def __init__(
@@ -42,13 +46,16 @@ class Store:
         author: Author = SYSTEM,
         audit_retention: int = DEFAULT_RETENTION,
         turns: dict[str, asyncio.Lock] | None = None,
+        dry: bool = False,
     ) -> None:
         self._redis = redis
         self._author = author
         self._audit_retention = audit_retention
         self._turns = {} if turns is None else turns
-        journal = self._journal(tenant)
-        self.system = SystemStore(redis, self._journal(SYSTEM_TENANT))
+        self.dry = dry
+        journal = self._journal(tenant, author)
+        self._sweep = Sweep(tenant, self._journal(tenant, SYSTEM))
+        self.system = SystemStore(redis, self._journal(SYSTEM_TENANT, author))
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant, journal)
         self.users = Directory(redis, tenant, journal)
@@ -65,6 +72,7 @@ class Store:
         *,
         author: Author = SYSTEM,
         audit_retention: int = DEFAULT_RETENTION,
+        dry: bool = False,
     ) -> Store:
         """The store at a location, or at a URL that says all about it; it connects when first used.
 
@@ -72,13 +80,13 @@ class Store:
             ConfigurationError: the URL, or a file for TLS, cannot be used.
         """
         servers = Servers.at(locate(where) if isinstance(where, str) else where)
-        return cls(servers, tenant, author=author, audit_retention=audit_retention)
+        return cls(servers, tenant, author=author, audit_retention=audit_retention, dry=dry)
 
     def of(self, tenant: Tenant) -> Store:
         """The store of another tenant over the same connections, for changes of the same author."""
         return self.by(self._author, tenant)
 
-    def by(self, author: Author, tenant: Tenant | None = None) -> Store:
+    def by(self, author: Author, tenant: Tenant | None = None, *, dry: bool | None = None) -> Store:
         """The store over the same connections, for changes of another author, or of another tenant."""
         return Store(
             self._redis,
@@ -86,6 +94,7 @@ class Store:
             author=author,
             audit_retention=self._audit_retention,
             turns=self._turns,
+            dry=self.dry if dry is None else dry,
         )
 
     def live_access(
@@ -116,6 +125,14 @@ class Store:
             metrics=counted,
         )
 
+    async def sweep(self, now: datetime) -> Swept:
+        """Enter the expiries and the deletions of keys that are due at `now`, as the system's.
+
+        Raises:
+            StoreUnavailable: it does not answer, or is full; what was not entered is due next time.
+        """
+        return await self._sweep.run(now)
+
     def clock_watch(self, metrics: StoreMetrics) -> ClockWatch:
         """What compares our clock with that of the server; it measures from `ClockWatch.start` on."""
         return ClockWatch(self._redis, metrics)
@@ -140,6 +157,12 @@ class Store:
         """Close all connections."""
         await self._redis.aclose()
 
-    def _journal(self, tenant: Tenant) -> Journal:
-        turn = self._turns.setdefault(tenant.tag, asyncio.Lock())
-        return Journal(self._redis, tenant, author=self._author, retention=self._audit_retention, turn=turn)
+    def _journal(self, tenant: Tenant, author: Author) -> Journal:
+        return Journal(
+            self._redis,
+            tenant,
+            author=author,
+            retention=self._audit_retention,
+            turn=self._turns.setdefault(tenant.tag, asyncio.Lock()),
+            dry=self.dry,
+        )

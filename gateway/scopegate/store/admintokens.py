@@ -138,7 +138,7 @@ class TokenStore:
             self._journal,
             layout.admin_token(token_id),
             AdminToken,
-            index=layout.admin_tokens(),
+            indexes=[layout.admin_tokens()],
             member=token_id,
             missing=lambda: no_such_token(token_id),
             deed=lambda token: token_revoked(token_id, token),

@@ -62,6 +62,7 @@ class Journal:
         retention: how many entries are kept.
         turn: held by each change of the tenant, so that those of one process do not disturb each other.
         clock: tells the present moment.
+        dry: whether changes are only tried: all is checked and answered, and nothing is written.
     """
 
     def __init__(
@@ -73,14 +74,20 @@ class Journal:
         retention: int = DEFAULT_RETENTION,
         turn: asyncio.Lock | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        dry: bool = False,
     ) -> None:
         self._servers = servers
         self._tag = tenant.tag
         self._author = author
         self._retention = retention
         self._clock = clock
+        self.dry = dry
         self._names = (layout.audit(tenant.tag), layout.audit_bounds(tenant.tag))
         self._turn = turn or asyncio.Lock()
+
+    def now(self) -> datetime:
+        """The moment that entries are written for."""
+        return self._clock()
 
     async def transaction(self, swap: Callable[[Pipeline], Awaitable[T]], *names: str) -> T:
         """What `swap` returns, which runs again if one of `names` is changed by others, or the log.
@@ -89,6 +96,10 @@ class Journal:
         """
 
         async def take(redis: Redis) -> T:
+            if self.dry:
+                async with redis.pipeline(transaction=True) as pipe:
+                    await pipe.watch(*names, *self._names)
+                    return await swap(pipe)  # what it has queued is dropped with the pipeline
             changed: T = await redis.transaction(swap, *names, *self._names, value_from_callable=True)
             return changed
 
@@ -119,7 +130,8 @@ class Journal:
         """What a script answers that makes a change and writes its entry; again, if others came first.
 
         Its last names are the log and its bounds; its last arguments the bounds before and after, how many
-        entries stay (or ''), and the entry. It answers ``moved`` where the bounds are no longer those.
+        entries stay (or ''), and the entry. It answers ``moved`` where the bounds are no longer those. In a
+        dry run there is no entry, and the script writes nothing.
         """
 
         async def take(redis: Redis) -> list[Any]:
@@ -128,10 +140,11 @@ class Journal:
                 # After the end was read: whatever is changed between the two moves the end.
                 addition = self._behind(*end, [await deed(redis)])
                 keep = "" if addition.keep is None else addition.keep
+                lines = () if self.dry else addition.lines
                 answer: list[Any] = await script.run(
                     redis,
                     [*names, *self._names],
-                    [*arguments, addition.found, addition.bounds, keep, *addition.lines],
+                    [*arguments, addition.found, addition.bounds, keep, *lines],
                 )
                 if answer[0] != _MOVED:
                     return answer

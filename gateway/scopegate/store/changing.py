@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import ResponseError
 
-from scopegate.core.errors import UnreadableRecord
-from scopegate.store.records import decode, encode
+from scopegate.core.errors import StaleVersion, UnreadableRecord
+from scopegate.store.records import decode, encode, etag
 from scopegate.store.servers import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
@@ -24,6 +24,10 @@ T = TypeVar("T")
 _DELETE = Script("delete_record", writes=True)
 
 
+async def _nothing(_pipe: Pipeline) -> None:
+    pass
+
+
 async def change(
     journal: Journal,
     name: str,
@@ -32,7 +36,10 @@ async def change(
     *,
     missing: Callable[[], Exception],
     deed: Callable[[T, T], Deed | None],
-    also: Callable[[Pipeline, T], None] = lambda _pipe, _edited: None,
+    also: Callable[[Pipeline, T, T], None] = lambda _pipe, _present, _edited: None,
+    expected: str | None = None,
+    watched: Sequence[str] = (),
+    first: Callable[[Pipeline], Awaitable[None]] = _nothing,
 ) -> T:
     """Replace the record `name` by what `edit` makes of it, in one step; tried again on a conflict.
 
@@ -43,23 +50,36 @@ async def change(
         edit: makes the new value out of the present one; it may run more than once.
         missing: the error to raise if there is no record.
         deed: what was done, from the value before and after; if None, nothing is written.
-        also: queues what has to change in the same step.
+        also: queues what has to change in the same step, from the value before and after.
+        expected: the version that the change is meant for; None: any.
+        watched: other names that stay as they are in this step.
+        first: looks at these, and raises what forbids the change.
+
+    Raises:
+        StaleVersion: there is another version.
     """
+    written: bytes | None = None
 
     async def swap(pipe: Pipeline) -> T:
+        nonlocal written
         raw = await pipe.get(name)
         if raw is None:
             raise missing()
         present = decode(raw, kind)
+        if raw == written:
+            return present  # it was stored, and only the answer was lost
+        await first(pipe)
+        require_version(present, expected)
         edited = edit(present)
         done = deed(present, edited)
         if done is not None:
             await journal.begin(pipe, done)
-            pipe.set(name, encode(edited))
-            also(pipe, edited)
+            written = encode(edited)
+            pipe.set(name, written)
+            also(pipe, present, edited)
         return edited
 
-    return await journal.transaction(swap, name)
+    return await journal.transaction(swap, name, *watched)
 
 
 async def delete(
@@ -67,24 +87,49 @@ async def delete(
     name: str,
     kind: type[T],
     *,
-    index: str,
+    indexes: Sequence[str],
     member: str,
     missing: Callable[[], Exception],
     deed: Callable[[T | None], Deed],
+    now: int | None = None,
+    expected: str | None = None,
 ) -> None:
-    """Delete the record `name` and its `member` of the `index` in one step, also where Redis is full.
+    """Delete the record `name` and its `member` of `indexes` in one step, also where Redis is full.
 
     `missing` makes the error to raise if there is no record. `deed` is what was done, given the record,
-    or None if nobody can read it.
+    or None if nobody can read it. `now` is the present millisecond where the indexes have times.
+    `expected` is the version that is meant; None: any.
+
+    Raises:
+        StaleVersion: there is another version.
     """
 
     async def done(redis: Redis) -> Deed:
+        record = None
         try:
             raw = await redis.get(name)
-            return deed(None if raw is None else decode(raw, kind))
+            if raw is None:
+                return deed(None)  # the script says that it is missing
+            record = decode(raw, kind)
         except (UnreadableRecord, ResponseError):  # what nobody can read can be deleted as well
-            return deed(None)
+            pass
+        # Whoever changes the record from here on moves the end of the log, and this runs again.
+        require_version(record, expected)
+        return deed(record)
 
-    [answer] = await journal.run(_DELETE, [name, index], [member], done)
+    arguments = [member, "" if now is None else now]
+    [answer] = await journal.run(_DELETE, [name, *indexes], arguments, done)
     if answer != b"deleted":
         raise missing()
+
+
+def require_version(present: object, expected: str | None) -> None:
+    """Make sure that a record is of the version that is meant; None: of any.
+
+    Raises:
+        StaleVersion: it is of another one.
+    """
+    if expected is not None and etag(present) != expected:
+        raise StaleVersion(
+            "It was changed since you have read it.", hint="Read it again, then repeat what is still wanted."
+        )

@@ -89,7 +89,7 @@ class Directory:
             self._journal,
             layout.user_record(self._tag, user_id),
             User,
-            index=layout.user_index(self._tag),
+            indexes=[layout.user_index(self._tag)],
             member=user_id,
             missing=lambda: _no_such_user(user_id),
             deed=lambda user: user_deleted(user_id, user),

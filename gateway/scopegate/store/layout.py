@@ -53,6 +53,16 @@ def key_index(tag: str) -> str:
     return f"sg:{{{tag}}}:keys"
 
 
+def expiries(tag: str) -> str:
+    """Sorted set: the ids of keys whose expiry is not in the audit log yet, scored by it (ms)."""
+    return f"sg:{{{tag}}}:expiries"
+
+
+def idempotency(tag: str, digest: str) -> str:
+    """String: which key got a secret for a request that may be sent again."""
+    return f"sg:{{{tag}}}:idempotency:{digest}"
+
+
 def user_record(tag: str, user_id: str) -> str:
     """String: one user's record."""
     return f"sg:{{{tag}}}:user:{user_id}"

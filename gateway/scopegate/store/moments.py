@@ -1,4 +1,4 @@
-"""Moments as Redis counts them."""
+"""Moments as Redis compares them: whole milliseconds since 1970, in UTC."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(moment: datetime) -> int:
-    """The whole milliseconds from 1970 to an aware moment."""
+    """The millisecond that an aware `moment` is in."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
-def moment(milliseconds: int) -> datetime:
-    """The moment that many milliseconds after 1970, in UTC."""
+def moment(milliseconds: float) -> datetime:
+    """The beginning of a millisecond, aware."""
     return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -26,7 +26,7 @@ def encode(value: object) -> bytes:
 
 
 def etag(value: object) -> str:
-    """The version of a stored value: equal for equal values alone."""
+    """The version of a stored value, 32 hexadecimal digits: equal for equal values alone."""
     return sha256(encode(value)).hexdigest()[:32]
 
 

@@ -36,7 +36,7 @@ class SettingsStore:
         """The settings in force."""
         name, _ = self._names
         raw = cast("bytes | None", await self._servers.step(self._tag, lambda redis: redis.get(name)))
-        return _settings(raw)
+        return settings_in(raw)
 
     async def settled(self) -> Settled:
         """All that is settled, the part that lies with the catalogue included, of one moment."""
@@ -45,14 +45,14 @@ class SettingsStore:
             return cast("list[bytes | None]", await redis.mget(self._names))
 
         settings, catalogue = await self._servers.step(self._tag, read)
-        return Settled(_settings(settings), _catalogue(catalogue).unlisted_allowed)
+        return Settled(settings_in(settings), _catalogue(catalogue).unlisted_allowed)
 
     async def change(self, edit: Callable[[Settled], Settled]) -> Settled:
         """Settle what `edit` makes of the present, in one step; it may run more than once."""
         settings_name, catalogue_name = self._names
 
         async def swap(pipe: Pipeline) -> Settled:
-            settings = _settings(await pipe.get(settings_name))
+            settings = settings_in(await pipe.get(settings_name))
             catalogue = _catalogue(await pipe.get(catalogue_name))
             present = Settled(settings, catalogue.unlisted_allowed)
             edited = edit(present)
@@ -70,7 +70,8 @@ class SettingsStore:
         return await self._journal.transaction(swap, *self._names)
 
 
-def _settings(raw: bytes | str | None) -> TenantSettings:
+def settings_in(raw: bytes | str | None) -> TenantSettings:
+    """The settings that a record says, or the default ones where there is none."""
     return DEFAULT_SETTINGS if raw is None else decode(raw, TenantSettings)
 
 

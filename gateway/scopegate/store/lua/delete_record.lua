@@ -1,27 +1,41 @@
 #!lua flags=allow-oom
--- Deletes a record and its place in an index, and writes the audit entry of that. It needs little room, so a
+-- Deletes a record and its places in indexes, and writes the audit entry of that. It needs little room, so a
 -- server that is full does it too: rights can be taken away at any time. (Nothing at all can be queued for
 -- MULTI there.)
--- KEYS: record, index, audit log, its bounds
--- ARGV: member of the index, bounds expected ('' for none), bounds after it, entries that stay (or ''), entry
+-- KEYS: record, indexes (one or more), audit log, its bounds
+-- ARGV: member of the indexes, now (ms; '' if the indexes have no times), bounds expected ('' for none), bounds
+-- after it, entries that stay (or ''), entry (none: a dry run)
+-- What Redis has deleted by its own clock keeps its places: the sweep enters that.
 -- Returns {'deleted'} | {'missing'} | {'moved'}
-local bounds = redis.call('GET', KEYS[4]) or ''
-if bounds == ARGV[3] then
+local bounds_name, log = KEYS[#KEYS], KEYS[#KEYS - 1]
+local bounds = redis.call('GET', bounds_name) or ''
+if bounds == ARGV[4] then
   -- The client sends its command again where the connection broke before the answer.
   return {'deleted'}
 end
-if bounds ~= ARGV[2] then
+if bounds ~= ARGV[3] then
   return {'moved'}
 end
-redis.call('LLEN', KEYS[3]) -- fails if it is no list, before anything is done
-if redis.call('DEL', KEYS[1]) == 0 then
-  redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('LLEN', log) -- fails if it is no list, before anything is done
+if not ARGV[6] then
+  return {redis.pcall('GET', KEYS[1]) and 'deleted' or 'missing'} -- what is of another type is there as well
+end
+local existed = redis.call('DEL', KEYS[1]) == 1
+if not existed and ARGV[2] ~= '' then
+  local due = redis.call('ZSCORE', KEYS[2], ARGV[1])
+  if due and tonumber(due) <= tonumber(ARGV[2]) then
+    return {'missing'}
+  end
+end
+for index = 2, #KEYS - 2 do
+  redis.call('ZREM', KEYS[index], ARGV[1])
+end
+if not existed then
   return {'missing'}
 end
-redis.call('RPUSH', KEYS[3], ARGV[5])
-if ARGV[4] ~= '' then
-  redis.call('LTRIM', KEYS[3], -ARGV[4], -1)
+redis.call('RPUSH', log, ARGV[6])
+if ARGV[5] ~= '' then
+  redis.call('LTRIM', log, -ARGV[5], -1)
 end
-redis.call('SET', KEYS[4], ARGV[3])
-redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('SET', bounds_name, ARGV[4])
 return {'deleted'}

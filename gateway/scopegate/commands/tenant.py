@@ -1,0 +1,102 @@
+"""The tenant that operations work on, and what they need beside its store."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from scopegate.core import keys
+from scopegate.core.errors import InvalidInput
+from scopegate.core.preview import Gap, gaps
+from scopegate.core.quota import Quota, quota_of
+from scopegate.enforcer import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
+
+    from scopegate.core.keys import KeyRecord
+    from scopegate.store import Store
+
+
+class OnTenant:
+    """What all operations on one tenant have in common.
+
+    Args:
+        store: where everything is kept.
+        key_prefix: what the text of new keys begins with.
+        pepper: the HMAC key under which digests are made, if any.
+        clock: tells the present moment.
+        choose: picks a character at random.
+        deletion_delay: how long after their expiry new keys are deleted; None: after seven days (D5). For
+            rehearsals and tests.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        key_prefix: str = keys.DEFAULT_PREFIX,
+        pepper: bytes | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        choose: Callable[[str], str] = secrets.choice,
+        deletion_delay: timedelta | None = None,
+    ) -> None:
+        self._store = store
+        self._key_prefix = key_prefix
+        self._pepper = pepper
+        self._clock = clock
+        self._choose = choose
+        self._deletion_delay = deletion_delay
+
+    def now(self) -> datetime:
+        """The moment that states are told for."""
+        return self._clock()
+
+    async def quota_at(self, now: datetime) -> Quota:
+        """How many keys there are at `now` of those that there may be, and what they are."""
+        counted = await self._store.keys.counted(now=now)
+        return quota_of(counted.records, now, limit=counted.limit, used=counted.used)
+
+    async def require_usable(self, record: KeyRecord, *, checked_from: int = 0) -> tuple[str, ...]:
+        """Make sure that the user of a key can use its rules (D10), but for the first `checked_from` of them.
+
+        Returns what is to be said of those that the user can use in part.
+
+        Raises:
+            InvalidInput: there is no such user, or the user could not use a rule.
+        """
+        if record.user is None:
+            return ()
+        principal, catalogue = await self._store.access.of_user(self._store.tenant.tag, record.user)
+        if principal is None:
+            raise InvalidInput(
+                "user",
+                f"There is no user {record.user!r}.",
+                hint="List the users with: scopegate user list",
+                code="user_not_found",
+            )
+        if not principal.active:
+            raise InvalidInput(
+                "user",
+                f"The user {record.user!r} is not active, so the key would open nothing.",
+                hint=f"Activate the user first: scopegate user activate {record.user}",
+                code="user_inactive",
+            )
+        found = [gap for gap in gaps(record.rules, principal, catalogue) if gap.row > checked_from]
+        useless = [gap for gap in found if gap.useless]
+        if useless:
+            raise _useless(useless, record.user)
+        return tuple(gap.sentence for gap in found)
+
+
+def _useless(found: list[Gap], user: str) -> InvalidInput:
+    missing = sorted({privilege for gap in found for privilege in gap.missing})
+    return InvalidInput(
+        "rules",
+        " ".join(gap.sentence for gap in found),
+        hint=f"Give {user} the missing privileges ({', '.join(missing)}), or remove the rows."
+        if missing
+        else "Add the endpoints to the catalogue, or remove the rows.",
+        code="privileges_missing",
+    )

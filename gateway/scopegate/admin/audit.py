@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from scopegate.admin import schemas
 from scopegate.admin.listing import cursor_after, place_of
 from scopegate.admin.openapi import documented
-from scopegate.admin.visit import ByVisit
+from scopegate.admin.visit import ByVisit, Visit
 from scopegate.core.administrators import Permission
 from scopegate.core.audit import Selection
 from scopegate.core.errors import InvalidInput
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 _LINES = "application/jsonl"
-ForTenant = Annotated[schemas.TenantQuery, Query()]
+OfLog = Annotated[schemas.AuditLogQuery, Query()]
 
 
 @router.get("", **documented("List changes"))
 async def list_entries(by: ByVisit, query: Annotated[schemas.AuditQuery, Query()]) -> schemas.AuditPage:
     """The entries of the audit log, newest first: a page at a time."""
-    commands = await by.commands(Permission.READ_AUDIT, query.tenant)
+    commands = await _log(by, query)
     before = place_of(query)
     if before is not None and not isinstance(before, int):
         raise InvalidInput("query:cursor", "This is no cursor.", code="cursor_invalid")
@@ -44,9 +44,9 @@ async def list_entries(by: ByVisit, query: Annotated[schemas.AuditQuery, Query()
 
 
 @router.get("/verification", **documented("Verify the audit log"))
-async def verify(by: ByVisit, query: ForTenant) -> schemas.AuditVerification:
+async def verify(by: ByVisit, query: OfLog) -> schemas.AuditVerification:
     """Whether no entry was changed, removed, added or moved."""
-    commands = await by.commands(Permission.READ_AUDIT, query.tenant)
+    commands = await _log(by, query)
     verification = await commands.verify_audit()
     broken, newest = verification.broken, verification.reached
     return schemas.AuditVerification(
@@ -60,10 +60,16 @@ async def verify(by: ByVisit, query: ForTenant) -> schemas.AuditVerification:
 
 
 @router.get("/export", response_class=StreamingResponse, **documented("Export the audit log", lines=_LINES))
-async def export(by: ByVisit, query: ForTenant) -> StreamingResponse:
+async def export(by: ByVisit, query: OfLog) -> StreamingResponse:
     """All entries that are kept with their hashes, one a line, oldest first."""
-    commands = await by.commands(Permission.READ_AUDIT, query.tenant)
+    commands = await _log(by, query)
     return StreamingResponse(_lines(commands), media_type=_LINES)
+
+
+async def _log(by: Visit, query: schemas.AuditQuery | schemas.AuditLogQuery) -> Commands:
+    if query.system:
+        return by.commands_on_system()
+    return await by.commands(Permission.READ_AUDIT, query.tenant)
 
 
 async def _lines(commands: Commands) -> AsyncIterator[bytes]:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from scopegate.administration import Identity, IssuedToken
-    from scopegate.commands import Explanation
+    from scopegate.commands import Explanation, IssuedKey
     from scopegate.core.administrators import Administrator
     from scopegate.core.admintokens import AdminToken
     from scopegate.core.keys import KeyRecord
+    from scopegate.core.quota import Quota
     from scopegate.core.settling import Settled
     from scopegate.core.tenants import Tenant
 
@@ -34,11 +35,33 @@ def changed_key(record: KeyRecord, now: datetime, warnings: Sequence[str] = ()) 
     return schemas.ChangedKey(**key_object(record, now), warnings=list(warnings))
 
 
-def issued_key(
-    record: KeyRecord, now: datetime, *, secret: str | None, warnings: Sequence[str] = ()
-) -> schemas.IssuedKey:
-    """A key with its secret."""
-    return schemas.IssuedKey(**key_object(record, now), warnings=list(warnings), secret=secret)
+def issued_key(issued: IssuedKey, now: datetime) -> schemas.IssuedKey:
+    """A key with its secret, or why there is none to show."""
+    return schemas.IssuedKey(
+        **key_object(issued.record, now),
+        warnings=list(issued.warnings),
+        secret=issued.secret,
+        secret_status=_secret_status(issued),
+    )
+
+
+def _secret_status(issued: IssuedKey) -> schemas.SecretStatus:
+    if issued.replayed:
+        return "already_shown"
+    return "not_made" if issued.secret is None else "shown"
+
+
+def quota(found: Quota) -> schemas.Quota:
+    """How many keys a tenant has, and what they are."""
+    return schemas.Quota(
+        limit=found.limit,
+        used=found.used,
+        left=found.left,
+        by_type=dict(found.by_type),
+        by_state=dict(found.by_state),
+        reclaimable=found.reclaimable,
+        never_expiring=found.never_expiring,
+    )
 
 
 def key_page(records: Sequence[KeyRecord], query: schemas.KeyQuery, now: datetime) -> schemas.KeyPage:
@@ -135,9 +158,11 @@ def token(found: AdminToken, last_used_at: datetime | None) -> schemas.Token:
     return schemas.Token(**_of_token(found), last_used_at=last_used_at)
 
 
-def issued_token(issued: IssuedToken) -> schemas.IssuedToken:
-    """A token with its text."""
-    return schemas.IssuedToken(**_of_token(issued.token), last_used_at=None, secret=issued.secret)
+def issued_token(issued: IssuedToken, *, made: bool = True) -> schemas.IssuedToken:
+    """A token with its text, unless a dry run has not `made` it."""
+    return schemas.IssuedToken(
+        **_of_token(issued.token), last_used_at=None, secret=issued.secret if made else None
+    )
 
 
 def identity(found: Identity) -> schemas.Identity:

@@ -14,6 +14,7 @@ from scopegate.core.errors import (
     KeyLimitReached,
     NotFound,
     ScopegateError,
+    StaleVersion,
     StoreUnavailable,
     TooManyFailures,
     Unauthenticated,
@@ -29,6 +30,7 @@ _STATUSES: tuple[tuple[type[ScopegateError], int, str], ...] = (
     (NotFound, 404, "There is no such thing"),
     (InvalidInput, 422, "A value is not valid"),
     (Conflict, 409, "The present state does not admit this"),
+    (StaleVersion, 412, "It is not what it was"),
     (FeatureDisabled, 403, "The feature is off"),
     (Forbidden, 403, "This is not permitted"),
     (Unauthenticated, 401, "A valid token is needed"),
@@ -59,6 +61,12 @@ def problem_of(error: ScopegateError) -> tuple[Problem, dict[str, Any]]:
         members["errors"] = [_field(pointer_to(error.field), error.code, error.message)]
     if isinstance(error, KeyLimitReached):
         members |= {"limit": error.limit, "used": error.used}
+        if error.quota is not None:
+            members |= {
+                "by_type": error.quota.by_type,
+                "by_state": error.quota.by_state,
+                "reclaimable": error.quota.reclaimable,
+            }
     return Problem(status, error.code, title, error.message, _headers(error)), members
 
 

@@ -97,12 +97,15 @@ class TenantQuery(Input):
     tenant: str = Field(default="default", description="The id of the tenant.", max_length=100)
 
 
+DRY_RUN = Field(
+    default=False, description="Check everything and answer as if it was done, but change nothing."
+)
+
+
 class ChangeQuery(TenantQuery):
     """Which tenant is meant, and whether anything is to be changed."""
 
-    dry_run: bool = Field(
-        default=False, description="Check everything and answer as if it was done, but change nothing."
-    )
+    dry_run: bool = DRY_RUN
 
 
 class PageQuery(TenantQuery):
@@ -217,6 +220,9 @@ class ChangedKey(Key):
     warnings: list[str] = []
 
 
+SecretStatus = Literal["shown", "already_shown", "not_made"]
+
+
 class IssuedKey(ChangedKey):
     """A key with its secret, which no other answer has.
 
@@ -225,7 +231,19 @@ class IssuedKey(ChangedKey):
     """
 
     secret: str | None = Field(repr=False)
-    secret_status: Literal["shown", "already_shown", "not_made"] = "shown"  # noqa: S105 -- no secret
+    secret_status: SecretStatus = "shown"  # noqa: S105 -- no secret
+
+
+class Quota(Output):
+    """How many keys a tenant has of those that it may have. Expired ones count until they are deleted."""
+
+    limit: int
+    used: int
+    left: int
+    by_type: dict[KeyType, int]
+    by_state: dict[KeyState, int]
+    reclaimable: int = Field(description="Keys that have expired, and can be deleted now.")
+    never_expiring: int
 
 
 class KeyPage(Output):
@@ -302,9 +320,22 @@ class FlagBody(Input):
 
 # The audit log
 
+SYSTEM_LOG = Field(
+    default=False,
+    description="The log of tenants, administrators and tokens, in place of the tenant's.",
+)
+
+
+class AuditLogQuery(TenantQuery):
+    """Which audit log is meant."""
+
+    system: bool = SYSTEM_LOG
+
 
 class AuditQuery(PageQuery):
     """Which entries of the audit log are wanted, newest first."""
+
+    system: bool = SYSTEM_LOG
 
     key: str | None = Field(default=None, max_length=100, description="Only changes of this key.")
     actor: str | None = Field(default=None, max_length=300, description="Only changes by this actor.")
@@ -511,9 +542,9 @@ class Token(Output):
 
 
 class IssuedToken(Token):
-    """A token with its text, which no other answer has."""
+    """A token with its text, which no other answer has. A dry run makes none."""
 
-    secret: str = Field(repr=False)
+    secret: str | None = Field(repr=False)
 
 
 class TokenList(Output):
@@ -532,6 +563,12 @@ class TokenQuery(Input):
 
 class NoQuery(Input):
     """This operation has no query parameters."""
+
+
+class SystemChangeQuery(Input):
+    """Whether anything is to be changed."""
+
+    dry_run: bool = DRY_RUN
 
 
 class Bootstrap(Input):

@@ -14,6 +14,7 @@ from scopegate.commands import Commands
 from scopegate.core.administrators import Caller, Permission, require
 from scopegate.core.audit import LONGEST_REASON, Author
 from scopegate.core.errors import InvalidInput
+from scopegate.core.tenants import SYSTEM_TENANT
 from scopegate.store import Store
 
 _REASON = b"x-scopegate-reason"
@@ -49,19 +50,27 @@ class Visit:
             NotFound: there is no such tenant, or it is none of the caller's.
         """
         require(self.caller, permission, tenant)
-        del dry_run
-        store = self._store
-        store = store.of(await store.system.tenants.get(tenant))
+        store = self._store(dry=dry_run)
+        return self._commands(store.of(await store.system.tenants.get(tenant)))
+
+    def commands_on_system(self) -> Commands:
+        """What can be read of the system as of a tenant: its audit log.
+
+        Raises:
+            Forbidden: the caller may not.
+        """
+        require(self.caller, Permission.READ_SYSTEM_AUDIT, None)
+        return self._commands(self._store(dry=True).of(SYSTEM_TENANT))
+
+    def administration(self, *, dry_run: bool = False) -> Administration:
+        """The operations on the system; each of them asks what the caller may."""
+        return Administration(self._store(dry=dry_run), self.caller, pepper=self.office.pepper)
+
+    def _commands(self, store: Store) -> Commands:
         return Commands(store, key_prefix=self.office.key_prefix, pepper=self.office.pepper)
 
-    @property
-    def administration(self) -> Administration:
-        """The operations on the system; each of them asks what the caller may."""
-        return Administration(self._store, self.caller, pepper=self.office.pepper)
-
-    @property
-    def _store(self) -> Store:
-        return self.office.store.by(Author(self.caller.actor, self.origin, self.reason))
+    def _store(self, *, dry: bool) -> Store:
+        return self.office.store.by(Author(self.caller.actor, self.origin, self.reason), dry=dry)
 
 
 def reason_of(scope: Scope) -> str | None:

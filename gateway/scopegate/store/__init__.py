@@ -18,6 +18,7 @@ from scopegate.store.location import Location, locate
 from scopegate.store.policies import PolicyStore
 from scopegate.store.servers import Servers
 from scopegate.store.settings import SettingsStore
+from scopegate.store.usage import UsageStore, UsageWriter
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,7 +30,9 @@ __all__ = ["Store"]
 
 
 class Store:
-    """Everything that is kept, over one set of connections. ``access`` serves all tenants.
+    """Everything that is kept, over one set of connections.
+
+    ``access`` and ``usage_writer`` serve all tenants.
 
     Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries.
     `turn` is held by each change, where several stores change the same tenant in one process.
@@ -53,6 +56,8 @@ class Store:
         self.settings = SettingsStore(redis, tenant, journal)
         self.access = StoredAccess(redis)
         self.audit = AuditLog(redis, tenant)
+        self.usage = UsageStore(redis, tenant)
+        self.usage_writer = UsageWriter(redis)
 
     @classmethod
     def at(

@@ -27,7 +27,7 @@ log = logging.getLogger("scopegate")
 
 USAGE_INTERVAL = 10.0  # seconds
 MOST_COUNTERS = 50_000  # some 20 MB
-_BATCH = 1_000  # counters that are written in one step
+_BATCH = 250  # counters that are written in one step; others wait for it, some 1 ms
 _SLICE = 500  # counters that are sorted before requests have their turn again
 _LAST_FLUSH = 2.0  # seconds
 _SPEAK_AGAIN = 600.0  # seconds
@@ -178,10 +178,12 @@ class UsageRecorder:
     # Writing
 
     async def _run(self, writer: UsageWriter, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
+        is_last = False
+        while not is_last:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await stopping.wait()
+            is_last = stopping.is_set()
             try:
                 await self._flush(writer)
             except Exception:

@@ -14,7 +14,7 @@ from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.core.tenants import SCOPED_API
 from scopegate.store import Store, connection
 from scopegate.store.location import locate
-from store.facts import NOW, POLICIES, TAG, key, text_of, user
+from store.facts import NOW, POLICIES, TAG, batch, key, text_of, user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,6 +48,11 @@ OPERATIONS: dict[str, Operation] = {
     "audit.verify": lambda store: store.audit.verify(),
     "audit.forwards": lambda store: anext(store.audit.forwards()),
     "audit.backwards": lambda store: anext(store.audit.backwards()),
+    "usage.last_uses": lambda store: store.usage.last_uses([key()], now=NOW),
+    "usage.of_key": lambda store: store.usage.of_key(key().id, NOW.date(), NOW.date()),
+    "usage.missed": lambda store: store.usage.missed(),
+    "usage_writer.begin": lambda store: store.usage_writer.begin(0),
+    "usage_writer.add": lambda store: store.usage_writer.add(batch(), 0),
     "access.scope": lambda store: store.access.scope(text_of(key())),
     "access.of_user": lambda store: store.access.of_user(TAG, "kim"),
 }
@@ -64,6 +69,8 @@ def test_every_operation_is_among_them() -> None:
         "policies": store.policies,
         "settings": store.settings,
         "audit": store.audit,
+        "usage": store.usage,
+        "usage_writer": store.usage_writer,
         "access": store.access,
     }
     public = {

@@ -139,27 +139,27 @@ def bootstrap() -> str:
 
 def usage(tag: str, key_id: str, day: date | str) -> str:
     """Hash: ``<hour>:<rule>:<reason>`` -> requests."""
-    return f"sg-usage:{{{tag}}}:key:{key_id}:{day}"
+    return f"sg:usage:{{{tag}}}:key:{key_id}:{day}"
 
 
 def last_uses(tag: str) -> str:
     """Sorted set: key ids, and secrets as ``<key id>:<secret>``, scored by their last use (ms)."""
-    return f"sg-usage:{{{tag}}}:last"
+    return f"sg:usage:{{{tag}}}:last"
 
 
 def usage_missed(tag: str) -> str:
     """Hash: how many requests were counted for no key, and until when (ms) that happened."""
-    return f"sg-usage:{{{tag}}}:missed"
+    return f"sg:usage:{{{tag}}}:missed"
 
 
 def usage_batch(tag: str, recorder_id: str) -> str:
     """String: the number of the last batch of one recorder."""
-    return f"sg-usage:{{{tag}}}:batch:{recorder_id}"
+    return f"sg:usage:{{{tag}}}:batch:{recorder_id}"
 
 
 def usage_since() -> str:
     """String: since when (ms) uses are counted."""
-    return f"sg-usage:{{{_SYSTEM}}}:since"
+    return f"sg:usage:{{{_SYSTEM}}}:since"
 
 
 def canary(canary_id: str) -> str:

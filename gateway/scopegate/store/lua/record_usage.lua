@@ -10,6 +10,10 @@ local before = redis.call('GET', KEYS[1])
 if before and tonumber(before) >= tonumber(ARGV[1]) then
   return 'known'
 end
+redis.call('ZCARD', KEYS[2]) -- each of these fails if the name is of another type, before anything is done
+for place = 3, #KEYS do
+  redis.call('HLEN', KEYS[place])
+end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 local at = 8
 for _ = 1, tonumber(ARGV[7]) do

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from redisservers import cluster
 from scopegate.core.errors import StoreUnavailable, UnreadableRecord
 from scopegate.core.keys import RetiringSecret
 from scopegate.core.reasons import Reason
@@ -19,6 +20,7 @@ from store.facts import RULES, TAG, key, key_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 MS = int(NOON.timestamp() * 1_000)
@@ -113,6 +115,25 @@ async def test_the_last_uses_of_all_keys_and_their_secrets_are_read_together(sto
 
 async def test_as_long_as_nobody_counts_nothing_is_claimed(store: Store) -> None:
     assert (await store.usage.last_uses([KEY], now=NOON))[KEY.id].key == LastUse(Known.NOTHING)
+
+
+async def test_in_a_cluster_tenants_and_the_marker_lie_on_nodes_of_their_own(tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster", replicas=False) as nodes:
+        tags = (TAG, "0a1", "0a2", "0a3")
+        store = Store.at(nodes.url)
+        await store.usage_writer.begin(MS)
+        for tag in tags:
+            used = key_id(1, tag)
+            await add(store, batch(1, {use(key_id=used): 3, use(12, key_id=used): 4}, {used: MS}, tag=tag))
+        await store.aclose()
+        for tag in tags:
+            theirs = Store.at(nodes.url, Tenant(id="x", tag=tag))
+            record = key(1, id=key_id(1, tag))
+            found = await theirs.usage.last_uses([record], now=NOON)
+            assert found[record.id].key == LastUse(Known.USED, NOON)
+            usage = await theirs.usage.of_key(record.id, NOON.date(), NOON.date() + timedelta(days=1))
+            assert (usage.in_all().allowed, usage.counted_since) == (7, NOON)
+            await theirs.aclose()
 
 
 async def test_counting_begins_once(store: Store) -> None:

@@ -28,7 +28,7 @@ log = logging.getLogger("scopegate")
 USAGE_INTERVAL = 10.0  # seconds
 MOST_COUNTERS = 50_000  # some 20 MB
 _BATCH = 250  # counters that are written in one step; others wait for it, some 1 ms
-_SLICE = 500  # counters that are sorted before requests have their turn again
+_SLICE = 200  # counters that are sorted before requests have their turn again
 _LAST_FLUSH = 2.0  # seconds
 _SPEAK_AGAIN = 600.0  # seconds
 

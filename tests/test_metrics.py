@@ -453,7 +453,9 @@ def test_the_page_lists_the_values_of_labels_and_no_others(area: MetricsArea) ->
     for family in parse_text(everything(area)):
         for sample in family.samples:
             for label, value in sample.labels.items():
-                key = label if label != "code" else f"code of {family.name.removeprefix('scopegate_')}_total"
+                key = label
+                if label in {"code", "outcome"}:  # of more than one family
+                    key = f"{label} of {family.name.removeprefix('scopegate_')}_total"
                 seen.setdefault(key, set()).add(value)
     rows = dict(re.findall(r"^\| (`\w+`(?: of `\w+`)?) \| ([^|]*) \|$", PAGE, re.MULTILINE))
     listed = {name.replace("`", ""): set(re.findall(r"`(\w+)`", values)) for name, values in rows.items()}

@@ -43,6 +43,7 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
         max_staleness=settings.max_staleness,
         canary_interval=settings.canary_interval,
         max_lag=settings.max_lag,
+        usage_interval=settings.usage_interval,
         limits=settings.limits,
         failed_auth_limit=settings.failed_auth_limit,
     )
@@ -76,6 +77,7 @@ def create_forward_auth(settings: Settings, metrics: StoreMetrics | None = None)
         max_staleness=settings.max_staleness,
         canary_interval=settings.canary_interval,
         max_lag=settings.max_lag,
+        usage_interval=settings.usage_interval,
         metrics=metrics,
         limits=settings.limits,
         failed_auth_limit=settings.failed_auth_limit,

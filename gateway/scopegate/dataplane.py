@@ -33,6 +33,7 @@ async def opened_worker(settings: Settings, metrics: WorkerMetrics) -> AsyncIter
         max_staleness=settings.max_staleness,
         canary_interval=settings.canary_interval,
         max_lag=settings.max_lag,
+        usage_interval=settings.usage_interval,
         metrics=metrics.store,
     )
     routes = upstreams(create_routes(settings))

@@ -22,6 +22,7 @@ from scopegate.requestid import new_request_id
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
 from scopegate.store.location import locate_if_given
+from scopegate.usage import USAGE_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,6 +65,8 @@ class ForwardAuth:
         canary_interval: how many seconds after another a record of its own is written to see how soon
             Redis tells of it; 0 writes none.
         max_lag: within how many seconds it has to be told, else the connection is not trusted.
+        usage_interval: how many seconds after another it is written what keys were used for; 0 counts
+            nothing.
         metrics: where what concerns the store is counted.
 
     Raises:
@@ -88,6 +91,7 @@ class ForwardAuth:
         max_staleness: float = MAX_STALENESS,
         canary_interval: float = CANARY_INTERVAL,
         max_lag: float = MAX_LAG,
+        usage_interval: float = USAGE_INTERVAL,
         metrics: StoreMetrics | None = None,
     ) -> None:
         self._trusted = _trusted(trusted_proxies)
@@ -103,6 +107,7 @@ class ForwardAuth:
             max_staleness=max_staleness,
             canary_interval=canary_interval,
             max_lag=max_lag,
+            usage_interval=usage_interval,
             metrics=metrics,
         )
 

@@ -15,6 +15,7 @@ from scopegate.enforcer import Enforcer, Presented, Verdict
 from scopegate.session import StoreSession
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
+from scopegate.usage import USAGE_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ class Judge:
         pepper: the HMAC key under which the digests of keys were made, if any.
         limits: how large a request may be, in place of the defaults.
         failed_auth_limit: how many authentications of one origin may fail in a minute; 0 sets no limit.
-        max_staleness, canary_interval, max_lag, metrics: as `StoreSession` has them.
+        max_staleness, canary_interval, max_lag, usage_interval, metrics: as `StoreSession` has them.
 
     Raises:
         ConfigurationError: as `StoreSession`.
@@ -69,6 +70,7 @@ class Judge:
         max_staleness: float = MAX_STALENESS,
         canary_interval: float = CANARY_INTERVAL,
         max_lag: float = MAX_LAG,
+        usage_interval: float = USAGE_INTERVAL,
         metrics: StoreMetrics | None = None,
     ) -> None:
         self._session = StoreSession(
@@ -77,6 +79,7 @@ class Judge:
             max_staleness=max_staleness,
             canary_interval=canary_interval,
             max_lag=max_lag,
+            usage_interval=usage_interval,
             metrics=metrics,
         )
         self.enforcer = Enforcer(
@@ -125,6 +128,7 @@ class Judge:
                 verdict = enforcer.unasked(access, presented, origin())
             if verdict is None:
                 verdict = await enforcer.judge(access, presented, method, raw_path, query=query)
+            session.count_use(verdict.decision, presented.digest)
             return verdict if verdict.decision.allowed else enforcer.bounded(verdict, origin())
         except RequestRefused as refused:
             return Verdict(Decision(refused.reason))

@@ -22,6 +22,7 @@ from scopegate.requestid import new_request_id
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
 from scopegate.store.location import locate_if_given
+from scopegate.usage import USAGE_INTERVAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,8 @@ class AuthorizationMiddleware:
         canary_interval: how many seconds after another a record of its own is written to see how soon
             Redis tells of it; 0 writes none.
         max_lag: within how many seconds it has to be told, else the connection is not trusted.
+        usage_interval: how many seconds after another it is written what keys were used for; 0 counts
+            nothing.
 
     Raises:
         ConfigurationError: neither or both of `redis_url` and `data_dir`, a URL that is none, or
@@ -82,6 +85,7 @@ class AuthorizationMiddleware:
         max_staleness: float = MAX_STALENESS,
         canary_interval: float = CANARY_INTERVAL,
         max_lag: float = MAX_LAG,
+        usage_interval: float = USAGE_INTERVAL,
     ) -> None:
         self.app = app
         self._judge = Judge(
@@ -95,6 +99,7 @@ class AuthorizationMiddleware:
             max_staleness=max_staleness,
             canary_interval=canary_interval,
             max_lag=max_lag,
+            usage_interval=usage_interval,
         )
         self._key_header = self._judge.enforcer.key_header
         self._limits = self._judge.enforcer.limits

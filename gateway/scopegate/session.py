@@ -12,10 +12,13 @@ from scopegate.store import Store
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.embedded import EmbeddedStore
 from scopegate.store.liveaccess import MAX_STALENESS, LiveAccess
+from scopegate.usage import USAGE_INTERVAL, UsageRecorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from scopegate.core.decision import Decision
     from scopegate.enforcer import AccessSource
     from scopegate.store.clock import ClockWatch
     from scopegate.store.location import Location
@@ -30,7 +33,10 @@ class StoreSession:
         max_staleness: as `LiveAccess` has it, in seconds; 0 reads Redis for every request.
         canary_interval: the seconds between two measurements of how late changes are known; 0 makes none.
         max_lag: the seconds within which a change has to be known, else the connection is not trusted.
+        usage_interval: the seconds between two writes of what keys were used for; 0 counts nothing.
         metrics: where all of that is counted.
+
+    ``count_use`` is told each decision, with the digest of the secret that was presented.
 
     Raises:
         ConfigurationError: neither or both of `redis` and `data_dir`, one that cannot be used, or
@@ -45,6 +51,7 @@ class StoreSession:
         max_staleness: float = MAX_STALENESS,
         canary_interval: float = CANARY_INTERVAL,
         max_lag: float = MAX_LAG,
+        usage_interval: float = USAGE_INTERVAL,
         metrics: StoreMetrics | None = None,
     ) -> None:
         if redis is not None and data_dir is None:
@@ -69,6 +76,11 @@ class StoreSession:
         self._canary_interval = canary_interval
         self._max_lag = max_lag
         self._metrics = metrics or StoreMetrics.apart()
+        self._usage: UsageRecorder | None = None
+        self.count_use: Callable[[Decision, str], None] = _not_counted
+        if usage_interval:
+            self._usage = UsageRecorder(interval=usage_interval, metrics=self._metrics)
+            self.count_use = self._usage.record
         self._store = Store.at(self._where)
         self._live: LiveAccess | None = None
         self._admissions: Admissions | None = None
@@ -132,6 +144,8 @@ class StoreSession:
         clock, self._clock = self._clock, None
         if clock is not None:
             clock.stop()
+        if self._usage is not None:
+            await self._usage.stop()
         await self._store.aclose()
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.stop)
@@ -159,4 +173,10 @@ class StoreSession:
             )
             self._live.start()
             self.access = self._live
+            if self._usage is not None:
+                self._usage.start(self._store.usage_writer)
         self._opened_for = self._bound_to
+
+
+def _not_counted(_decision: Decision, _digest: str) -> None:
+    pass

@@ -41,6 +41,7 @@ from scopegate.core.original import Dialect
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
 from scopegate.store.location import Location, RedisOptions, locate_if_given
+from scopegate.usage import USAGE_INTERVAL
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -294,6 +295,12 @@ class Settings(BaseSettings):
         gt=0,
         le=60,
         description="Seconds within which workers have to know a change, else this instance is not ready.",
+    )
+    usage_interval: float = Field(
+        USAGE_INTERVAL,
+        ge=0,
+        le=60,
+        description="Seconds between two writes of what keys were used for; 0 counts nothing.",
     )
     audit_retention: int = Field(
         DEFAULT_RETENTION,

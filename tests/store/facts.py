@@ -17,8 +17,10 @@ from scopegate.core.idempotency import Idempotency
 from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
+from scopegate.core.reasons import Reason
 from scopegate.core.settling import settle
 from scopegate.core.tenants import SCOPED_API, Tenant
+from scopegate.core.usage import NO_RULE, Batch, Use
 
 if TYPE_CHECKING:
     from scopegate.store import Store
@@ -74,6 +76,20 @@ POLICIES = Policies(
 )
 
 
+def batch(tag: str = TAG) -> Batch:
+    """Some use of the first key, and more than could be counted."""
+    used = key_id(1, tag)
+    return Batch(
+        recorder="a",
+        number=1,
+        tag=tag,
+        counts={Use(used, 0, NO_RULE, Reason.ALLOWED): 1},
+        last={used: 1},
+        missed=1,
+        missed_until=1,
+    )
+
+
 async def exercise(store: Store) -> None:
     """Everything that the store does, at least once."""
     await store.require_reachable()
@@ -122,6 +138,9 @@ async def exercise(store: Store) -> None:
     await store.keys.create(brief, now=NOW - 2 * WEEK)
     assert await store.sweep(NOW) == (1, 1)
     await store.settings.change(lambda one: settle(one, {"unlisted_endpoints": "deny"}))
+    assert (await store.usage.last_uses([changed], now=NOW)).keys() == {changed.id}
+    assert (await store.usage.of_key(changed.id, NOW.date(), NOW.date())).first == NOW.date()
+    assert await store.usage.missed() >= 0
     assert (await store.audit.verify()).broken is None
     assert [line async for line in store.audit.backwards()]
 

@@ -21,6 +21,7 @@ from store.facts import (
     TAG,
     admin_token,
     administrator,
+    batch,
     bootstrap_token,
     key,
     text_of,
@@ -82,6 +83,11 @@ OPERATIONS: dict[str, Operation] = {
     "tokens.bootstrap": lambda store: store.system.tokens.bootstrap(
         bootstrap_token().digest, administrator(), admin_token(), now=NOW
     ),
+    "usage.last_uses": lambda store: store.usage.last_uses([key()], now=NOW),
+    "usage.of_key": lambda store: store.usage.of_key(key().id, NOW.date(), NOW.date()),
+    "usage.missed": lambda store: store.usage.missed(),
+    "usage_writer.begin": lambda store: store.usage_writer.begin(0),
+    "usage_writer.add": lambda store: store.usage_writer.add(batch(), 0),
     "access.scope": lambda store: store.access.scope(text_of(key())),
     "access.of_user": lambda store: store.access.of_user(TAG, "kim"),
 }
@@ -101,6 +107,8 @@ def test_every_operation_is_among_them() -> None:
         "administrators": store.system.administrators,
         "tokens": store.system.tokens,
         "audit": store.audit,
+        "usage": store.usage,
+        "usage_writer": store.usage_writer,
         "access": store.access,
     }
     public = {

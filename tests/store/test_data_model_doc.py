@@ -19,7 +19,7 @@ from scopegate.core.tenants import Tenant, TenantSettings
 from scopegate.store import Store, layout
 from scopegate.store.policies import StoredCatalogue
 from scopegate.store.records import decode, encode
-from store.facts import administrator, bootstrap_token, exercise, exercise_system
+from store.facts import administrator, batch, bootstrap_token, exercise, exercise_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,8 @@ async def test_everything_that_is_stored_has_a_documented_name_and_type(store: S
     raw.delete(layout.administrators())
     assert await store.system.tokens.offer_bootstrap(bootstrap_token())
     await store.system.administrators.create(administrator())
+    await store.usage_writer.begin(0)
+    await store.usage_writer.add(batch(), 0)
     live = store.live_access()
     live.start()
     async with asyncio.timeout(10):

@@ -14,7 +14,7 @@ from scopegate.core.errors import ConfigurationError
 from scopegate.metrics import MetricsArea
 from scopegate.store import Store, layout
 from scopegate.store.location import RedisOptions, locate
-from store.facts import TAG, exercise, exercise_system, key, text_of
+from store.facts import TAG, batch, exercise, exercise_system, key, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,6 +82,8 @@ async def test_what_a_gateway_needs_is_enough_and_not_more(
     assert await live.scope(text_of(record)) is not None
     principal, _ = await live.of_user(TAG, "kim")
     assert principal is not None
+    await gateway.usage_writer.begin(0)
+    await gateway.usage_writer.add(batch(), 0)
     await live.stop()
     clock.stop()
     await gateway.aclose()
@@ -95,6 +97,8 @@ async def test_what_a_gateway_needs_is_enough_and_not_more(
         (SERVING, ("SET", layout.canary("x"), "x"), True),
         (SERVING, ("SET", layout.key_record(TAG, "x"), "x"), False),
         (SERVING, ("EVALSHA_RO", "x", "1", layout.key_record(TAG, "x")), True),
+        (SERVING, ("ZADD", layout.last_uses(TAG), "1", "x"), True),
+        (SERVING, ("ZADD", layout.key_index(TAG), "1", "x"), False),
         (SERVING, ("GET", "other:key"), False),
         (ADMINISTERING, ("SET", layout.key_record(TAG, "x"), "x"), True),
         (ADMINISTERING, ("HGET", "other:flags", "x"), False),

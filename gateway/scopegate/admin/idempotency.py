@@ -48,7 +48,7 @@ def _repeatable(idempotency_key: Annotated[str | None, Header()] = None) -> Repe
         raise InvalidInput(
             "header:Idempotency-Key",
             "The Idempotency-Key is no string of 1 to 255 visible characters.",
-            hint='Choose a new UUID for each creation.',
+            hint="Choose a new UUID for each creation.",
             code="idempotency_key_invalid",
         )
     return Repeatable(match[1] or match[2])

@@ -75,7 +75,7 @@ async def edit_key(
     expected: RequiredIfMatch,
     response: Response,
 ) -> schemas.ChangedKey:
-    """Another description, expiry or user, enabled or not; what is left out stays. Requests see it at once."""
+    """Another description, expiry or user, enabled or not; what is left out stays. Requests see it."""
     commands = await by.commands(Permission.CHANGE_KEYS, query.tenant, dry_run=query.dry_run)
     edited = await commands.edit_key(key_id, expected=expected, **_changes(body))
     _tag(response, edited.record)

@@ -126,6 +126,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
 STATUS_CLASSES = (OTHER, "1xx", "2xx", "3xx", "4xx", "5xx")
 MISSES = ("loaded", "read_through", "last_known")
 CANARIES = ("told", "lost", "not_measured")
+BATCHES = ("written", "not_written")
 FAILURES = ("upstream_unreachable", "upstream_protocol_error", "upstream_busy", "upstream_timeout")
 
 
@@ -293,6 +294,18 @@ CLOCK_SKEW = Measurement(
     help="How far the clock here is surely ahead (behind: negative) of that of Redis.",
     first=STORE_SILENCE.end,
 )
+USAGE_BATCHES = Counter(
+    name="usage_batches_total",
+    help="Batches of what keys were used for, by what came of them. What is not written is kept.",
+    labels=("outcome",),
+    series=tuple((outcome,) for outcome in BATCHES),
+    first=CLOCK_SKEW.end,
+)
+USAGE_MISSED = Counter(
+    name="usage_missed_total",
+    help="Requests that were counted for no key, for too much was waiting to be written.",
+    first=USAGE_BATCHES.end,
+)
 
 FAMILIES: tuple[Family, ...] = (
     DECISIONS,
@@ -318,6 +331,8 @@ FAMILIES: tuple[Family, ...] = (
     HIGHEST_LAG,
     STORE_SILENCE,
     CLOCK_SKEW,
+    USAGE_BATCHES,
+    USAGE_MISSED,
 )
 SLOT_SIZE = -(-FAMILIES[-1].end * CELL // _CACHE_LINE) * _CACHE_LINE
 

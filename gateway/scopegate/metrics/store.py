@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 
 from scopegate.metrics.families import (
+    BATCHES,
     CANARIES,
     CANARIES_TOTAL,
     CLOCK_SKEW,
@@ -16,6 +17,8 @@ from scopegate.metrics.families import (
     SLOT_SIZE,
     STORE_SILENCE,
     TRACKING_LOSSES,
+    USAGE_BATCHES,
+    USAGE_MISSED,
     VIEW_KEYS,
     VIEW_MISSES,
     VIEW_USERS,
@@ -25,6 +28,7 @@ from scopegate.metrics.families import (
 
 _LOADED, _READ_THROUGH, _LAST_KNOWN = (VIEW_MISSES.first + row for row, _ in enumerate(MISSES))
 _TOLD, _LOST, _NOT_MEASURED = (CANARIES_TOTAL.first + row for row, _ in enumerate(CANARIES))
+_WRITTEN, _NOT_WRITTEN = (USAGE_BATCHES.first + row for row, _ in enumerate(BATCHES))
 
 
 class StoreMetrics:
@@ -116,3 +120,17 @@ class StoreMetrics:
     def clock_skewed(self, seconds: float) -> None:
         """Note by how much the clock of this machine is ahead of that of Redis."""
         self._floats[CLOCK_SKEW.first] = seconds
+
+    # What keys are used for
+
+    def usage_written(self) -> None:
+        """Count a batch that was written."""
+        self._cells[_WRITTEN] += 1
+
+    def usage_not_written(self) -> None:
+        """Count an attempt to write a batch that failed."""
+        self._cells[_NOT_WRITTEN] += 1
+
+    def usage_missed(self, requests: int) -> None:
+        """Count requests that were counted for no key."""
+        self._cells[USAGE_MISSED.first] += requests

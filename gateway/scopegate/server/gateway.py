@@ -62,6 +62,7 @@ class Gateway:
         self._session = session
         self._routes = routes
         self._trusted = trusted
+        self._count_use = session.count_use
         self._metrics = metrics
         self.limits = enforcer.limits
 
@@ -153,6 +154,7 @@ class Gateway:
         decision = verdict.decision
         record = decision.record
         canonical = verdict.request
+        self._count_use(decision, note.presented.digest)
         if decision.reason is not _ALLOWED or record is None or canonical is None:
             self._refuse(verdict, request, client)
             return

@@ -21,6 +21,7 @@ from scopegate.store.servers import Servers
 from scopegate.store.settings import SettingsStore
 from scopegate.store.sweeping import Sweep, Swept
 from scopegate.store.system import SystemStore
+from scopegate.store.usage import UsageStore, UsageWriter
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,7 +33,9 @@ __all__ = ["Store"]
 
 
 class Store:
-    """Everything that is kept, over one set of connections. ``access`` serves all tenants, ``system`` none.
+    """Everything that is kept, over one set of connections.
+
+    ``access`` and ``usage_writer`` serve all tenants, ``system`` none.
 
     Each change is entered in the audit log, as one of `author`'s; the log keeps `audit_retention` entries. In
     a `dry` run every change is checked and answered like any other, and nothing is written.
@@ -63,6 +66,8 @@ class Store:
         self.settings = SettingsStore(redis, tenant, journal)
         self.access = StoredAccess(redis)
         self.audit = AuditLog(redis, tenant)
+        self.usage = UsageStore(redis, tenant)
+        self.usage_writer = UsageWriter(redis)
 
     @classmethod
     def at(

@@ -7,9 +7,12 @@ and every change of them is one atomic step.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.tenants import SYSTEM_TENANT
+
+if TYPE_CHECKING:
+    from datetime import date
 
 TENANTS = "sg:{"  # what every name of a tenant begins with
 KEY = "key"
@@ -139,6 +142,34 @@ def admin_token_use(token_id: str) -> str:
 def bootstrap() -> str:
     """String: the record of the token with which the first system administrator is made."""
     return f"sg:{{{_SYSTEM}}}:bootstrap"
+
+
+# What is written often must not begin with what workers are told of.
+
+
+def usage(tag: str, key_id: str, day: date | str) -> str:
+    """Hash: ``<hour>:<rule>:<reason>`` -> requests."""
+    return f"sg:usage:{{{tag}}}:key:{key_id}:{day}"
+
+
+def last_uses(tag: str) -> str:
+    """Sorted set: key ids, and secrets as ``<key id>:<secret>``, scored by their last use (ms)."""
+    return f"sg:usage:{{{tag}}}:last"
+
+
+def usage_missed(tag: str) -> str:
+    """Hash: how many requests were counted for no key, and until when (ms) that happened."""
+    return f"sg:usage:{{{tag}}}:missed"
+
+
+def usage_batch(tag: str, recorder_id: str) -> str:
+    """String: the number of the last batch of one recorder."""
+    return f"sg:usage:{{{tag}}}:batch:{recorder_id}"
+
+
+def usage_since() -> str:
+    """String: since when (ms) uses are counted."""
+    return f"sg:usage:{{{_SYSTEM}}}:since"
 
 
 def canary(canary_id: str) -> str:

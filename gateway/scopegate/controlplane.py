@@ -9,6 +9,8 @@ from scopegate.admin.plane import ControlPlane, guarded_api
 from scopegate.admin.signin import identified
 from scopegate.admin.visit import Office
 from scopegate.store import Store
+from scopegate.store.system import SystemStore
+from scopegate.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from scopegate.metrics import MetricsArea
@@ -25,3 +27,8 @@ def create_control_plane(settings: Settings, redis: Location, area: MetricsArea)
     )
     health = Health(redis, area, max_lag=settings.max_lag)
     return ControlPlane(guarded_api(identified(office)), health, office)
+
+
+def create_sweeper(settings: Settings, redis: Location) -> Sweeper:
+    """What enters the expiries and the deletions of keys in the instance whose store is at `redis`."""
+    return Sweeper(SystemStore.at(redis, audit_retention=settings.audit_retention))

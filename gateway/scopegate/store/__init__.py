@@ -52,7 +52,8 @@ class Store:
         self._turns = {} if turns is None else turns
         turn = self._turns.setdefault(tenant.tag, asyncio.Lock())
         journal = Journal(redis, tenant, author=author, retention=audit_retention, turn=turn, dry=dry)
-        self._sweep = Sweep(tenant, Journal(redis, tenant, retention=audit_retention, turn=turn, dry=dry))
+        by_system = Journal(redis, tenant, retention=audit_retention, turn=turn, dry=dry)
+        self._sweep = Sweep(redis, tenant, by_system)
         self.tenant = tenant
         self.dry = dry
         self.keys = KeyStore(redis, tenant, journal)

@@ -14,7 +14,7 @@ from scopegate.listeners import numeric
 from scopegate.logs import LOGGING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from scopegate.asgi import ASGIApp
     from scopegate.settings import Address
@@ -23,10 +23,14 @@ _POLL = 0.02  # seconds
 
 
 def run(
-    create_app: Callable[[], ASGIApp], address: Address, ready: Callable[[], None] = lambda: None
+    create_app: Callable[[], ASGIApp],
+    address: Address,
+    ready: Callable[[], None] = lambda: None,
+    *,
+    beside: Callable[[], Coroutine[None, None, None]] | None = None,
 ) -> None:
-    """Serve one application until SIGTERM; for what needs no speed."""
-    asyncio.run(_serve_in_loop(create_app(), address, ready))
+    """Serve one application until SIGTERM; for what needs no speed. `beside` runs in the same loop."""
+    asyncio.run(_serve_in_loop(create_app(), address, ready, beside))
 
 
 async def _announce(address: Address, ready: Callable[[], None]) -> None:
@@ -42,7 +46,12 @@ async def _announce(address: Address, ready: Callable[[], None]) -> None:
             return
 
 
-async def _serve_in_loop(app: ASGIApp, address: Address, ready: Callable[[], None]) -> None:
+async def _serve_in_loop(
+    app: ASGIApp,
+    address: Address,
+    ready: Callable[[], None],
+    beside: Callable[[], Coroutine[None, None, None]] | None,
+) -> None:
     server = EmbeddedServer(
         app,
         address=numeric(address.host),
@@ -54,8 +63,11 @@ async def _serve_in_loop(app: ASGIApp, address: Address, ready: Callable[[], Non
         log_dictconfig=LOGGING,
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
-    announcing = asyncio.ensure_future(_announce(address, ready))
+    others = [asyncio.create_task(_announce(address, ready))]
+    if beside is not None:
+        others.append(asyncio.create_task(beside()))
     try:
         await server.serve()
     finally:
-        announcing.cancel()
+        for other in others:
+            other.cancel()

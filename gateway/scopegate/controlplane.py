@@ -10,6 +10,7 @@ from scopegate.admin.signin import identified
 from scopegate.admin.visit import Office
 from scopegate.administration import Authentication
 from scopegate.store import Store
+from scopegate.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from scopegate.metrics import MetricsArea
@@ -24,3 +25,8 @@ def create_control_plane(settings: Settings, redis: Location, area: MetricsArea)
     authentication = Authentication(store, pepper=settings.pepper_bytes)
     health = Health(redis, area, max_lag=settings.max_lag)
     return ControlPlane(guarded_api(identified(office, authentication), authentication), health, office)
+
+
+def create_sweeper(settings: Settings, redis: Location) -> Sweeper:
+    """What enters the expiries and the deletions of keys in the instance whose store is at `redis`."""
+    return Sweeper(Store.at(redis, audit_retention=settings.audit_retention))

@@ -179,6 +179,11 @@ def _answer_proxies(
 def _control(redis: Location, settings: Settings, area: MetricsArea, ready: Callable[[], None]) -> None:
     # Only this process needs them, and the others are up sooner without.
     from scopegate.appserver import run  # noqa: PLC0415
-    from scopegate.controlplane import create_control_plane  # noqa: PLC0415
+    from scopegate.controlplane import create_control_plane, create_sweeper  # noqa: PLC0415
 
-    run(partial(create_control_plane, settings, redis, area), settings.admin_listen, ready)
+    run(
+        partial(create_control_plane, settings, redis, area),
+        settings.admin_listen,
+        ready,
+        beside=create_sweeper(settings, redis).run,
+    )

@@ -57,7 +57,7 @@ class Store:
         self._turns = {} if turns is None else turns
         self.dry = dry
         journal = self._journal(tenant, author)
-        self._sweep = Sweep(tenant, self._journal(tenant, SYSTEM))
+        self._sweep = Sweep(redis, tenant, self._journal(tenant, SYSTEM))
         self.system = SystemStore(redis, self._journal(SYSTEM_TENANT, author))
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant, journal)

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
     from scopegate.core.deeds import Deed
     from scopegate.core.tenants import Tenant
     from scopegate.store.audit import Journal
+    from scopegate.store.servers import Servers
 
 _BATCH = 50  # keys that are dealt with in one step
 
@@ -53,7 +55,8 @@ class Sweep:
     time: each expiry and each deletion has one entry.
     """
 
-    def __init__(self, tenant: Tenant, journal: Journal) -> None:
+    def __init__(self, servers: Servers, tenant: Tenant, journal: Journal) -> None:
+        self._servers = servers
         self._journal = journal
         self._tag = tenant.tag
         index, expiries = layout.key_index(tenant.tag), layout.expiries(tenant.tag)
@@ -80,7 +83,20 @@ class Sweep:
         Raises:
             StoreUnavailable: it does not answer, or is full; what was not entered is due next time.
         """
+        if not await self._is_anything_due(now):
+            return Swept(0, 0)
         return Swept(await self._do(self._expire, now), await self._do(self._delete, now))
+
+    async def _is_anything_due(self, now: datetime) -> bool:
+        """Whether there is something to do; nearly always there is not, and this is all that it costs."""
+
+        async def count(redis: Redis) -> list[int]:
+            async with redis.pipeline(transaction=False) as pipe:
+                for duty in (self._expire, self._delete):
+                    pipe.zcount(duty.due, "-inf", milliseconds(now))
+                return cast("list[int]", await pipe.execute())
+
+        return any(await self._servers.step(self._tag, count))
 
     async def _do(self, duty: _Duty, now: datetime) -> int:
         """Do all that is due, batch after batch, and say how many entries that made."""

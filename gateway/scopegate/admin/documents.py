@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from scopegate.admin import schemas
 from scopegate.admin.listing import page
 from scopegate.core.errors import InvalidInput
-from scopegate.core.keys import Rule
+from scopegate.core.keys import Rule, retiring_at
+from scopegate.core.usage import Known
 from scopegate.problems import refusal
 from scopegate.representations import explanation_object, key_object
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from scopegate.administration import Identity, IssuedToken
@@ -23,11 +25,22 @@ if TYPE_CHECKING:
     from scopegate.core.quota import Quota
     from scopegate.core.settling import Settled
     from scopegate.core.tenants import Tenant
+    from scopegate.core.usage import KeyLastUse, KeyUsage, LastUse, Span
 
 
-def key(record: KeyRecord, now: datetime) -> schemas.Key:
-    """A key, with its state at `now`."""
-    return schemas.Key(**key_object(record, now))
+def key_details(record: KeyRecord, now: datetime, use: KeyLastUse) -> schemas.KeyDetails:
+    """A key, with its state at `now` and what is known of its use."""
+    secrets = [schemas.Secret(status="current", until=None, last_used=_last_use(use.current))]
+    retiring = retiring_at(record, now)
+    if retiring is not None and use.retiring is not None:
+        secrets.append(
+            schemas.Secret(status="retiring", until=retiring.until, last_used=_last_use(use.retiring))
+        )
+    return schemas.KeyDetails(**key_object(record, now), last_used=_last_use(use.key), secrets=secrets)
+
+
+def _last_use(use: LastUse) -> schemas.LastUse:
+    return schemas.LastUse(known=use.known, at=use.at)
 
 
 def changed_key(record: KeyRecord, now: datetime, warnings: Sequence[str] = ()) -> schemas.ChangedKey:
@@ -64,19 +77,28 @@ def quota(found: Quota) -> schemas.Quota:
     )
 
 
-def key_page(records: Sequence[KeyRecord], query: schemas.KeyQuery, now: datetime) -> schemas.KeyPage:
+def key_page(
+    records: Sequence[KeyRecord], uses: Mapping[str, KeyLastUse], query: schemas.KeyQuery, now: datetime
+) -> schemas.KeyPage:
     """The page of keys that is asked for.
 
     Raises:
         InvalidInput: the cursor is none, or one of other filters.
     """
-    admitted = [key(record, now) for record in records]
-    admitted = [one for one in admitted if _admits(query, one)]
+    admitted = [key_details(record, now, uses[record.id]) for record in records]
+    admitted = [one for one in admitted if _admits(query, one) and _is_idle(query, one, now)]
     field = query.sort.removeprefix("-")
     items, cursor = page(
         admitted, query, lambda one: _order(one, field), descending=query.sort.startswith("-")
     )
     return schemas.KeyPage(items=items, next_cursor=cursor, has_more=cursor is not None, total=len(admitted))
+
+
+def _is_idle(query: schemas.KeyQuery, one: schemas.KeyDetails, now: datetime) -> bool:
+    if query.idle is None:
+        return True
+    begun = one.created_at if one.last_used.known is Known.NEVER else one.last_used.at
+    return begun is not None and begun <= now - timedelta(days=query.idle)
 
 
 def _admits(query: schemas.KeyQuery, one: schemas.Key) -> bool:
@@ -89,7 +111,11 @@ def _admits(query: schemas.KeyQuery, one: schemas.Key) -> bool:
     )
 
 
-def _order(one: schemas.Key, field: str) -> list[Any]:
+def _order(one: schemas.KeyDetails, field: str) -> list[Any]:
+    if field == "last_used":
+        use = one.last_used
+        at = use.at if use.known is Known.USED else None
+        return [at is not None, 0.0 if at is None else at.timestamp(), one.id]  # who was never used first
     value = getattr(one, field)
     if isinstance(value, str):
         return [value.casefold(), one.id]
@@ -112,6 +138,37 @@ def rules_of(rows: Sequence[schemas.RuleBody]) -> tuple[Rule, ...]:
                 f"rules[{row}].{error.field}", f"Row {row}: {error.message}", hint=error.hint, code=error.code
             ) from error
     return tuple(rules)
+
+
+def key_usage(record: KeyRecord, found: KeyUsage, *, by_hour: bool) -> schemas.KeyUsage:
+    """What came of the requests with a key."""
+    whole = found.in_all()
+    by_rule = [(rule, found.of_rule(rule).in_all().allowed) for rule in record.rules]
+    elsewhere = whole.allowed - sum(allowed for _, allowed in by_rule)
+    rules = [
+        schemas.RuleUsage(rule=schemas.Rule(method=rule.method, url=rule.url), allowed=allowed)
+        for rule, allowed in by_rule
+    ]
+    spans = found.by_hour() if by_hour else found.by_day()
+    return schemas.KeyUsage(
+        first=found.first,
+        last=found.last,
+        counted_since=found.counted_since,
+        allowed=whole.allowed,
+        refused=whole.refused,
+        reasons=_reasons(whole),
+        rules=[*rules, schemas.RuleUsage(rule=None, allowed=elsewhere)],
+        spans=[
+            schemas.UsageSpan(
+                start=span.start, allowed=span.allowed, refused=span.refused, reasons=_reasons(span)
+            )
+            for span in spans
+        ],
+    )
+
+
+def _reasons(span: Span) -> dict[str, int]:
+    return {reason.value: count for reason, count in sorted(span.reasons.items())}
 
 
 def explanation(found: Explanation) -> schemas.Explanation:

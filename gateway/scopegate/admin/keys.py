@@ -8,7 +8,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from scopegate.admin import schemas
-from scopegate.admin.documents import changed_key, issued_key, key, key_page, quota, rules_of
+from scopegate.admin.documents import (
+    changed_key,
+    issued_key,
+    key_details,
+    key_page,
+    key_usage,
+    quota,
+    rules_of,
+)
 from scopegate.admin.idempotency import Once
 from scopegate.admin.openapi import documented
 from scopegate.admin.preconditions import IfMatch, RequiredIfMatch
@@ -22,6 +30,7 @@ from scopegate.core.lifetimes import NOT_GIVEN
 from scopegate.store.records import etag
 
 router = APIRouter(prefix="/keys", tags=["keys"])
+_USUAL_PERIOD = timedelta(days=29)
 ForTenant = Annotated[schemas.TenantQuery, Query()]
 ForChange = Annotated[schemas.ChangeQuery, Query()]
 
@@ -30,7 +39,8 @@ ForChange = Annotated[schemas.ChangeQuery, Query()]
 async def list_keys(by: ByVisit, query: Annotated[schemas.KeyQuery, Query()]) -> schemas.KeyPage:
     """All keys that count, until they are deleted: a page at a time."""
     commands = await by.commands(Permission.READ_KEYS, query.tenant)
-    return key_page(await commands.list_keys(), query, commands.now())
+    records = await commands.list_keys()
+    return key_page(records, await commands.last_uses(records), query, commands.now())
 
 
 @router.post("", **documented("Create a key", 409, 422, etag=True, answers=201))
@@ -58,12 +68,24 @@ async def show_quota(by: ByVisit, query: ForTenant) -> schemas.Quota:
 
 
 @router.get("/{key_id}", **documented("Show a key", etag=True))
-async def show_key(by: ByVisit, key_id: str, query: ForTenant, response: Response) -> schemas.Key:
+async def show_key(by: ByVisit, key_id: str, query: ForTenant, response: Response) -> schemas.KeyDetails:
     """One key; `key_id` may be the beginning of an id that no other key has."""
     commands = await by.commands(Permission.READ_KEYS, query.tenant)
     record = await commands.find_key(key_id)
+    use = (await commands.last_uses([record]))[record.id]
     _tag(response, record)
-    return key(record, commands.now())
+    return key_details(record, commands.now(), use)
+
+
+@router.get("/{key_id}/usage", **documented("Show what a key was used for"))
+async def show_usage(
+    by: ByVisit, key_id: str, query: Annotated[schemas.UsageQuery, Query()]
+) -> schemas.KeyUsage:
+    """What came of the requests with a key, by day or hour, by rule and by reason; at most a minute late."""
+    commands = await by.commands(Permission.READ_KEYS, query.tenant)
+    last = query.last or commands.now().date()
+    first = query.first or last - _USUAL_PERIOD
+    return key_usage(*await commands.key_usage(key_id, first, last), by_hour=query.by == "hour")
 
 
 @router.patch("/{key_id}", **documented("Edit a key", 409, 412, 422, 428, etag=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
 from scopegate.core.administrators import Permission, Role
 from scopegate.core.admintokens import TokenKind
 from scopegate.core.keys import KeyState, KeyType
+from scopegate.core.usage import Known
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
@@ -214,6 +215,72 @@ class Key(Output):
     rules: list[Rule]
 
 
+class LastUse(Output):
+    """What is known of the last use of a key, or of one of its secrets; at most a minute late.
+
+    "used": it was at ``at``. "never": it never was. "not_since": not since ``at``, and of the time before
+    nothing is known. "nothing": nothing is known. A request that was refused is a use as well, if the
+    secret was right.
+    """
+
+    known: Known
+    at: Moment | None
+
+
+class Secret(Output):
+    """A secret of a key that is valid now. One that is retiring is valid until ``until``."""
+
+    status: Literal["current", "retiring"]
+    until: Moment | None
+    last_used: LastUse
+
+
+class KeyDetails(Key):
+    """A key, and what is known of its use."""
+
+    last_used: LastUse
+    secrets: list[Secret]
+
+
+class RuleUsage(Output):
+    """What one rule of a key has admitted; null: what no rule that the key has now did."""
+
+    rule: Rule | None
+    allowed: int
+
+
+class UsageSpan(Output):
+    """What came of the requests within the hour or the day that begins at ``start``."""
+
+    start: Moment
+    allowed: int
+    refused: int
+    reasons: dict[str, int]
+
+
+class KeyUsage(Output):
+    """What came of the requests with a key. ``counted_since``: before that nothing was counted."""
+
+    first: date
+    last: date
+    counted_since: Moment | None
+    allowed: int
+    refused: int
+    reasons: dict[str, int]
+    rules: list[RuleUsage]
+    spans: list[UsageSpan]
+
+
+class UsageQuery(TenantQuery):
+    """Which days are wanted, and in which steps."""
+
+    first: date | None = Field(
+        default=None, description="The first day (UTC); left out: 29 days before `last`."
+    )
+    last: date | None = Field(default=None, description="The last day (UTC); left out: today.")
+    by: Literal["day", "hour"] = Field(default="day", description="How long a span is.")
+
+
 class ChangedKey(Key):
     """A key after a change, and what is to be said of it."""
 
@@ -249,13 +316,22 @@ class Quota(Output):
 class KeyPage(Output):
     """Some keys. ``total`` counts all that the filters admit."""
 
-    items: list[Key]
+    items: list[KeyDetails]
     next_cursor: str | None
     has_more: bool
     total: int
 
 
-KeySort = Literal["created_at", "-created_at", "expires_at", "-expires_at", "description", "-description"]
+KeySort = Literal[
+    "created_at",
+    "-created_at",
+    "expires_at",
+    "-expires_at",
+    "description",
+    "-description",
+    "last_used",
+    "-last_used",
+]
 
 
 class KeyQuery(PageQuery):
@@ -266,6 +342,9 @@ class KeyQuery(PageQuery):
     user: str | None = Field(default=None, max_length=200, description="Only keys of this user.")
     q: str | None = Field(
         default=None, max_length=200, description="Only keys with this in their id or description."
+    )
+    idle: int | None = Field(
+        default=None, ge=1, le=400, description="Only keys that were not used for so many days, for sure."
     )
     sort: KeySort = Field(
         default="-created_at", description="By what they are sorted; `-`: the largest first."

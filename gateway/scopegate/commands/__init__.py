@@ -7,10 +7,13 @@ from scopegate.commands.explaining import Explaining, Explanation
 from scopegate.commands.issuing import IssuedKey, KeyIssuing
 from scopegate.commands.keys import EditedKey, KeyChanging
 from scopegate.commands.policies import PolicyCommands
+from scopegate.commands.usage import UsageCommands
 from scopegate.commands.users import UserCommands
 
 __all__ = ["Commands", "EditedKey", "Explanation", "IssuedKey"]
 
 
-class Commands(KeyIssuing, KeyChanging, Explaining, UserCommands, PolicyCommands, AuditCommands):
+class Commands(
+    KeyIssuing, KeyChanging, Explaining, UsageCommands, UserCommands, PolicyCommands, AuditCommands
+):
     """The operations on one tenant."""

@@ -47,9 +47,13 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run(
-    *command: str | Path, stdin: str = "", env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *command: str | Path,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = DEADLINE,
 ) -> Finished:
-    """Run `command` to its end."""
+    """Run `command` to its end, which comes within `timeout` seconds."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -61,7 +65,7 @@ def run(
         start_new_session=True,
     ) as process:
         try:
-            out, err = process.communicate(stdin, timeout=DEADLINE)
+            out, err = process.communicate(stdin, timeout=timeout)
         except BaseException:
             kill_group(process.pid)
             raise

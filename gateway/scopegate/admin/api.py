@@ -17,11 +17,12 @@ from scopegate.admin import (
     decisions,
     flags,
     keys,
+    quota,
     reference,
     tenants,
     users,
 )
-from scopegate.admin.openapi import describe
+from scopegate.admin.openapi import describe, methods_of
 from scopegate.admin.outermost import REQUEST_ID
 from scopegate.admin.problems import FAILED, problem_of, problem_of_request
 from scopegate.administration import Authentication
@@ -53,7 +54,7 @@ def create_api(authentication: Authentication | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (keys, users, decisions, flags, tenants, administrators, audit, reference):
+    for routes in (keys, quota, users, decisions, flags, tenants, administrators, audit, reference):
         api.include_router(routes.router, prefix=PREFIX)
     if authentication is not None:
         api.include_router(bootstrap.bootstrap_routes(authentication), prefix=PREFIX)
@@ -78,7 +79,7 @@ async def _not_valid(request: Request, error: Exception) -> Response:
 async def _not_served(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- as above
     if error.status_code == 405:  # noqa: PLR2004 -- RFC 9110 section 15.5.6
-        allow = (error.headers or {}).get("Allow", "")
+        allow = ", ".join(methods_of(describe(request.app), request.url.path))
         problem = Problem(
             405,
             "method_not_supported",

@@ -14,7 +14,6 @@ from scopegate.admin.documents import (
     key_details,
     key_page,
     key_usage,
-    quota,
     rules_of,
 )
 from scopegate.admin.idempotency import Once
@@ -58,13 +57,6 @@ async def create_key(
         idempotency=once.of(by.caller, "create_key", body),
     )
     return _issued(response, issued, commands)
-
-
-@router.get("/quota", **documented("Show how many keys there are"))
-async def show_quota(by: ByVisit, query: ForTenant) -> schemas.Quota:
-    """How many of the keys that the tenant may have there are, and what they are."""
-    commands = await by.commands(Permission.READ_KEYS, query.tenant)
-    return quota(await commands.quota())
 
 
 @router.get("/{key_id}", **documented("Show a key", etag=True))

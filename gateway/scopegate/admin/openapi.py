@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
@@ -55,6 +57,23 @@ def documented(
     if lines is not None:
         responses[answers] = {"content": {lines: {"schema": {"type": "string"}}}}
     return {"summary": summary, "responses": responses, "status_code": answers}
+
+
+def methods_of(described: dict[str, Any], path: str) -> list[str]:
+    """The methods that a path has in the description (RFC 9110 section 10.2.1)."""
+    found = {
+        method.upper()
+        for template, operations in described["paths"].items()
+        if _pattern(template).fullmatch(path)
+        for method in operations
+    }
+    return sorted(found)
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    literals = re.split(r"\{\w+\}", template)
+    return re.compile("[^/]+".join(map(re.escape, literals)))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

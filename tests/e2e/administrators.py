@@ -1,0 +1,31 @@
+"""The first administrator of a gateway that was just started, as a person would make one."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from e2e.gateways import Gateway
+
+_TOKEN = re.compile(r"^  (adm_\w+)$", re.MULTILINE)
+
+
+def bootstrapped(gateway: Gateway) -> str:
+    """The token of a system administrator, made with the one that `gateway` has printed."""
+    match = _TOKEN.search(gateway.process.err)
+    assert match is not None
+    answer = httpx.post(
+        f"{admin_url(gateway)}/admin/v1/bootstrap",
+        json={"token": match[1], "name": "Eva", "email": "eva@example.com"},
+    )
+    assert answer.status_code == 201, answer.text
+    token: str = answer.json()["secret"]
+    return token
+
+
+def admin_url(gateway: Gateway) -> str:
+    """Where the control plane of `gateway` listens."""
+    return f"http://127.0.0.1:{gateway.admin_port}"

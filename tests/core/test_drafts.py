@@ -29,7 +29,7 @@ CATALOGUE = Catalogue(
 )
 KIM = Principal("kim", active=True, privileges=frozenset({"recordings.view"}))
 THERE = Circumstances(
-    now=NOW,
+    at=NOW,
     settings=TenantSettings(default_lifetime=30, max_lifetime=90),
     scoped_api=True,
     quota=quota_of([], NOW, limit=300, used=299),

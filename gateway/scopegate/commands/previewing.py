@@ -21,7 +21,7 @@ class Previewing(OnTenant):
         return preview(
             draft,
             Circumstances(
-                now=now,
+                at=now,
                 settings=await self._store.settings.get(),
                 scoped_api=await self._store.policies.flag(SCOPED_API),
                 quota=await self.quota_at(now),

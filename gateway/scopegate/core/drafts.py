@@ -56,9 +56,9 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What there is when a draft is looked at. ``principal`` is the user of the draft, None if unknown."""
+    """What there is `at` the moment when a draft is looked at. ``principal`` is the user of the draft, None if unknown."""
 
-    now: datetime
+    at: datetime
     settings: TenantSettings
     scoped_api: bool
     quota: Quota
@@ -128,13 +128,13 @@ class Preview:
 def preview(draft: Draft, there: Circumstances) -> Preview:
     """All that can be told of a key before it is made; the checks are those of its creation."""
     problems: list[Problem] = []
-    expires_at = expiry_of(draft.expires_at, draft.type, there.now, there.settings)
-    blank = _record(draft.type, there.now)
+    expires_at = expiry_of(draft.expires_at, draft.type, there.at, there.settings)
+    blank = _record(draft.type, there.at)
     with_expiry = _attempt(problems, lambda: replace(blank, expires_at=expires_at))
     _attempt(problems, lambda: require_description(draft.description))
     if with_expiry is not None:
-        _attempt(problems, lambda: require_future_expiry(expires_at, there.now))
-        _attempt(problems, lambda: require_lifetime(draft.type, expires_at, there.now, there.settings))
+        _attempt(problems, lambda: require_future_expiry(expires_at, there.at))
+        _attempt(problems, lambda: require_lifetime(draft.type, expires_at, there.at, there.settings))
     principal = _user(draft, blank, there, problems)
     rules = _rules(draft, blank, there, problems)
     cautions = list(_cautions(rules))

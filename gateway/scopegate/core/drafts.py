@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scopegate.core.catalogue import ANY_METHOD, Catalogue
 from scopegate.core.decision import Scope, decide_in
-from scopegate.core.errors import InvalidInput, KeyLimitReached, ScopegateError
+from scopegate.core.errors import InvalidInput, KeyLimitReached, MatchingFailed, ScopegateError
 from scopegate.core.keys import (
     KeyRecord,
     KeyType,
@@ -17,9 +17,9 @@ from scopegate.core.keys import (
     rule_problems,
 )
 from scopegate.core.lifetimes import NOT_GIVEN, expiry_of, require_lifetime
-from scopegate.core.preview import gaps, require_user, samples, useless
+from scopegate.core.preview import gaps, pattern_of, require_user, samples, useless
 from scopegate.core.request import METHODS
-from scopegate.core.wildcard import UrlPattern
+from scopegate.core.wildcard import PatternSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +56,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What there is `at` the moment when a draft is looked at. ``principal`` is the user of the draft, None if unknown."""
+    """What there is when a draft is looked at. ``principal`` is the user of the draft, None if unknown."""
 
     at: datetime
     settings: TenantSettings
@@ -137,7 +137,8 @@ def preview(draft: Draft, there: Circumstances) -> Preview:
         _attempt(problems, lambda: require_lifetime(draft.type, expires_at, there.at, there.settings))
     principal = _user(draft, blank, there, problems)
     rules = _rules(draft, blank, there, problems)
-    cautions = list(_cautions(rules))
+    covered = _covered(rules)
+    cautions = list(_cautions(rules, covered))
     if principal is not None:
         cautions += _gaps(rules, principal, there.catalogue, problems)
     if draft.type is KeyType.CUSTOM and not there.scoped_api:
@@ -149,7 +150,7 @@ def preview(draft: Draft, there: Circumstances) -> Preview:
         expires_at=None if with_expiry is None else expires_at,
         problems=tuple(problems),
         cautions=tuple(cautions),
-        rules=tuple(_read(row, rule, rules) for row, rule in rules.items()),
+        rules=tuple(_read(row, rule, covered.get(row)) for row, rule in rules.items()),
         access=tuple(_access(draft, blank, rules, principal, there.catalogue)),
         left=max(0, there.quota.left - 1),
     )
@@ -228,31 +229,40 @@ def _gaps(
             yield Caution("privileges_partly_missing", gap.sentence, gap.row, gap.missing)
 
 
-def _cautions(rules: Mapping[int, Rule]) -> Iterator[Caution]:
+def _cautions(rules: Mapping[int, Rule], covered: Mapping[int, int]) -> Iterator[Caution]:
     for row, rule in rules.items():
         named = f"Row {row} ({rule.method} {rule.url})"
-        by = _covered_by(row, rules)
+        by = covered.get(row)
         if by is not None:
             yield Caution("rule_shadowed", f"{named} opens nothing that row {by} does not open.", row)
-        if UrlPattern.parse(rule.url).path in _EVERYTHING:
+        if pattern_of(rule.url).path in _EVERYTHING:
             yield Caution("url_pattern_too_broad", f"{named} opens every path.", row)
 
 
-def _covered_by(row: int, rules: Mapping[int, Rule]) -> int | None:
-    """The first other row that admits all that this one does; of rows that admit the same, the later one."""
-    rule = rules[row]
-    pattern = UrlPattern.parse(rule.url)
-    for other_row, other in rules.items():
-        if other_row == row or other.method != rule.method:
-            continue
-        wider = UrlPattern.parse(other.url)
-        if wider.covers(pattern) and (other_row < row or not pattern.covers(wider)):
-            return other_row
-    return None
+def _covered(rules: Mapping[int, Rule]) -> dict[int, int]:
+    """The rows that another row makes needless, and that row; of equal ones the first stays."""
+    by_method: dict[str, list[int]] = {}
+    for row, rule in rules.items():
+        by_method.setdefault(rule.method, []).append(row)
+    patterns = {row: pattern_of(rule.url) for row, rule in rules.items()}
+    covered: dict[int, int] = {}
+    for rows in by_method.values():
+        try:
+            together = PatternSet((patterns[row], row) for row in rows)
+            for row in rows:
+                pattern = patterns[row]
+                # As in UrlPattern.covers, but of all rows at once: no pattern has a star that is no wildcard.
+                for other in sorted(together.matching_literally(pattern.path, pattern.host)):
+                    if other < row or (other > row and not pattern.covers(patterns[other])):
+                        covered[row] = other
+                        break
+        except (InvalidInput, MatchingFailed):
+            continue  # such rules are a problem anyway
+    return covered
 
 
-def _read(row: int, rule: Rule, rules: Mapping[int, Rule]) -> ReadRule:
-    pattern = UrlPattern.parse(rule.url)
+def _read(row: int, rule: Rule, covered_by: int | None) -> ReadRule:
+    pattern = pattern_of(rule.url)
     what = "GET and HEAD requests" if rule.method == "GET" else f"{rule.method} requests"
     where = "at any host" if pattern.host is None else f"at {pattern.host}"
     if pattern.path in _EVERYTHING:
@@ -261,7 +271,7 @@ def _read(row: int, rule: Rule, rules: Mapping[int, Rule]) -> ReadRule:
         paths = f"with a path like {pattern.path}, where * stands for any characters, '/' included, or none"
     else:
         paths = f"with just the path {pattern.path}"
-    return ReadRule(row, rule.method, rule.url, f"{what} {where} {paths}.", _covered_by(row, rules))
+    return ReadRule(row, rule.method, rule.url, f"{what} {where} {paths}.", covered_by)
 
 
 def _access(
@@ -280,7 +290,7 @@ def _access(
         for method, row, rule in _ways(endpoint, rules, custom=custom):
             for request in samples(rule, endpoint):
                 decision = decide_in(scope, request, principal, catalogue)
-                wholly = UrlPattern.parse(rule.url).covers(UrlPattern.parse(endpoint.url))
+                wholly = pattern_of(rule.url).covers(pattern_of(endpoint.url))
                 yield Access(method, endpoint.url, row, wholly, decision.allowed, decision.missing)
                 break
 

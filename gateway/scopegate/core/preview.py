@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from scopegate.core.catalogue import ANY_METHOD
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from scopegate.core.catalogue import Catalogue, Endpoint
     from scopegate.core.keys import Rule
     from scopegate.core.principal import Principal
+
+pattern_of = lru_cache(maxsize=4_096)(UrlPattern.parse)  # each rule is held against each endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def samples(rule: Rule, endpoint: Endpoint) -> Iterator[CanonicalRequest]:
     """Requests for what the rule covers of an endpoint; none where it covers nothing of it."""
     if not _names_method(endpoint, rule.method):
         return
-    pattern, listed = UrlPattern.parse(rule.url), UrlPattern.parse(endpoint.url)
+    pattern, listed = pattern_of(rule.url), pattern_of(endpoint.url)
     path = common_path(pattern.path, listed.path)
     if path is not None:
         for host in _common_hosts(pattern.host, listed.host):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scopegate.commands import Commands
+from scopegate.core.drafts import Draft, DraftRule
 from scopegate.core.errors import InvalidInput, KeyLimitReached, StoreUnavailable
 from scopegate.core.keys import KeyType, Rule
 from scopegate.core.tenants import DEFAULT_SETTINGS, SCOPED_API, TenantSettings
 from scopegate.store import Store, layout
 from scopegate.store.records import encode
-from store.facts import NOW, TAG, key
+from store.facts import NOW, POLICIES, TAG, key, user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,3 +150,20 @@ async def test_settings_are_the_default_until_something_is_settled(store: Store,
     assert await store.settings.get() == DEFAULT_SETTINGS
     settle(max_lifetime=3)
     assert await store.settings.get() == replace(DEFAULT_SETTINGS, max_lifetime=3)
+
+
+async def test_a_draft_is_looked_at_and_nothing_is_made(
+    commands: Commands, store: Store, settle: Settle, raw: Any
+) -> None:
+    settle(key_limit=2)
+    await store.policies.put(POLICIES)
+    await store.users.put([user("kim", groups=frozenset({"agents"}))])
+    before = {name: raw.dump(name) for name in raw.keys("*")}
+    url = DraftRule("GET", "/api/recordings/*")
+    seen = await commands.preview_key(Draft(type=KeyType.CUSTOM, description="d", user="kim", rules=(url,)))
+    assert (seen.problems, seen.left) == ((), 1)
+    assert [(one.url, one.allowed) for one in seen.access] == [("/api/recordings/*", True)]
+    unbound = await commands.preview_key(Draft(type=KeyType.CUSTOM, rules=(url,)))
+    assert [one.field for one in unbound.problems] == ["description"]
+    assert len(unbound.access) == 1
+    assert {name: raw.dump(name) for name in raw.keys("*")} == before

@@ -13,6 +13,7 @@ from scopegate.core.audit import Author, parse
 from scopegate.core.keys import KeyState, state
 from scopegate.core.tenants import Tenant
 from scopegate.store import Store, layout
+from scopegate.store.records import encode
 from store.facts import NOW, TAG, WEEK, key, key_id
 
 if TYPE_CHECKING:
@@ -126,6 +127,22 @@ async def test_a_key_that_is_extended_while_it_is_swept_is_left_alone(store: Sto
     assert await store.sweep(NOW + HOUR) == (0, 0)
     assert await entries(store) == [("key.extend", record.id, "system")]
     await other.aclose()
+
+
+async def test_a_record_that_is_written_by_hand_while_it_is_swept_counts(store: Store, raw: Any) -> None:
+    record = key(expires_at=NOW)
+    await store.keys.create(record, now=NOW - WEEK)
+    journal = store._sweep._journal
+    begin: Any = journal.begin
+
+    async def overtaken(*arguments: Any) -> None:
+        journal.begin = begin  # type: ignore[method-assign]
+        raw.set(layout.key_record(TAG, record.id), encode(replace(record, expires_at=NOW + WEEK)))
+        await begin(*arguments)
+
+    journal.begin = overtaken  # type: ignore[method-assign, assignment]
+    assert await store.sweep(NOW + HOUR) == (0, 0)
+    assert await store.sweep(NOW + WEEK) == (1, 0)
 
 
 async def test_a_key_that_somebody_deletes_is_entered_as_theirs_only(store: Store) -> None:

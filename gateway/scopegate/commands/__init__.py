@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from scopegate.commands.audit import AuditCommands
+from scopegate.commands.bulk import BulkAction, BulkCommands, Imported, Outcome
 from scopegate.commands.explaining import Explaining, Explanation
-from scopegate.commands.issuing import IssuedKey, KeyIssuing
-from scopegate.commands.keys import EditedKey, KeyChanging
+from scopegate.commands.issuing import IssuedKey
+from scopegate.commands.keys import EditedKey
 from scopegate.commands.policies import PolicyCommands
+from scopegate.commands.previewing import Previewing
 from scopegate.commands.usage import UsageCommands
 from scopegate.commands.users import UserCommands
 
-__all__ = ["Commands", "EditedKey", "Explanation", "IssuedKey"]
+__all__ = ["BulkAction", "Commands", "EditedKey", "Explanation", "Imported", "IssuedKey", "Outcome"]
 
 
 class Commands(
-    KeyIssuing, KeyChanging, Explaining, UsageCommands, UserCommands, PolicyCommands, AuditCommands
+    Previewing,
+    BulkCommands,
+    Explaining,
+    UsageCommands,
+    UserCommands,
+    PolicyCommands,
+    AuditCommands,
 ):
     """The operations on one tenant."""

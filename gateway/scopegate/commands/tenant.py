@@ -6,8 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from scopegate.core import keys
-from scopegate.core.errors import InvalidInput
-from scopegate.core.preview import Gap, gaps
+from scopegate.core.preview import gaps, require_user, useless
 from scopegate.core.quota import Quota, quota_of
 from scopegate.enforcer import utc_now
 
@@ -69,34 +68,8 @@ class OnTenant:
         if record.user is None:
             return ()
         principal, catalogue = await self._store.access.of_user(self._store.tenant.tag, record.user)
-        if principal is None:
-            raise InvalidInput(
-                "user",
-                f"There is no user {record.user!r}.",
-                hint="List the users with: scopegate user list",
-                code="user_not_found",
-            )
-        if not principal.active:
-            raise InvalidInput(
-                "user",
-                f"The user {record.user!r} is not active, so the key would open nothing.",
-                hint=f"Activate the user first: scopegate user activate {record.user}",
-                code="user_inactive",
-            )
+        principal = require_user(record.user, principal)
         found = [gap for gap in gaps(record.rules, principal, catalogue) if gap.row > checked_from]
-        useless = [gap for gap in found if gap.useless]
-        if useless:
-            raise _useless(useless, record.user)
+        if in_vain := [gap for gap in found if gap.useless]:
+            raise useless(in_vain, record.user)
         return tuple(gap.sentence for gap in found)
-
-
-def _useless(found: list[Gap], user: str) -> InvalidInput:
-    missing = sorted({privilege for gap in found for privilege in gap.missing})
-    return InvalidInput(
-        "rules",
-        " ".join(gap.sentence for gap in found),
-        hint=f"Give {user} the missing privileges ({', '.join(missing)}), or remove the rows."
-        if missing
-        else "Add the endpoints to the catalogue, or remove the rows.",
-        code="privileges_missing",
-    )

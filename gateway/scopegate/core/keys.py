@@ -22,7 +22,7 @@ from scopegate.core.lines import is_one_line
 from scopegate.core.wildcard import UrlPattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TENANT_TAG_LENGTH = 3
@@ -354,34 +354,42 @@ def require_rules(
         InvalidInput: there is none, or too many, one is there twice, or names a method that a rule may
             not name in this tenant.
     """
+    for problem in rule_problems(dict(enumerate(rules, start=1)), rule_methods, kept=kept):
+        raise problem
+
+
+def rule_problems(
+    rules: Mapping[int, Rule], rule_methods: frozenset[str], *, kept: int = 0
+) -> Iterator[InvalidInput]:
+    """All that `require_rules` has against the rules in these rows, counted from 1."""
     if not rules:
-        raise InvalidInput(
+        yield InvalidInput(
             "rules",
             "Add at least one URL. A custom key without URLs can't call anything.",
             hint="For example: --url '/api/recordings/*' --method GET.",
             code="rules_required",
         )
     if len(rules) > MAX_RULES:
-        raise InvalidInput(
+        yield InvalidInput(
             "rules",
             f"The key has {len(rules)} rules; {MAX_RULES} are allowed.",
             hint="Use * to cover several URLs with one rule, or split the key in two.",
             code="rules_too_many",
         )
     seen: dict[Rule, int] = {}
-    for row, rule in enumerate(rules, start=1):
+    for row, rule in rules.items():
         if row > kept and rule.method not in rule_methods:
-            raise InvalidInput(
+            yield InvalidInput(
                 f"rules[{row}].method",
                 f"Row {row}: a rule cannot name the method {rule.method!r}.",
                 hint=f"Choose {' or '.join(sorted(rule_methods))}.",
                 code="method_not_allowed_value",
             )
         if rule in seen:
-            raise InvalidInput(
+            yield InvalidInput(
                 f"rules[{row}]",
                 f"Row {row} says the same as row {seen[rule]}: {rule.method} {rule.url}.",
                 hint="Remove one of them.",
                 code="rule_duplicate",
             )
-        seen[rule] = row
+        seen.setdefault(rule, row)

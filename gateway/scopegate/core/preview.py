@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from scopegate.core.catalogue import ANY_METHOD
+from scopegate.core.errors import InvalidInput
 from scopegate.core.request import CanonicalRequest
 from scopegate.core.wildcard import UrlPattern, common_path
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from scopegate.core.catalogue import Catalogue, Endpoint
     from scopegate.core.keys import Rule
     from scopegate.core.principal import Principal
+
+pattern_of = lru_cache(maxsize=4_096)(UrlPattern.parse)  # each rule is held against each endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,58 @@ def gaps(rules: Iterable[Rule], principal: Principal, catalogue: Catalogue) -> t
     )
 
 
+def require_user(user_id: str, principal: Principal | None) -> Principal:
+    """`principal` itself, if a key can be bound to the user of this id.
+
+    Raises:
+        InvalidInput: there is no such user, or the user is not active.
+    """
+    if principal is None:
+        raise InvalidInput(
+            "user",
+            f"There is no user {user_id!r}.",
+            hint="List the users with: scopegate user list",
+            code="user_not_found",
+        )
+    if not principal.active:
+        raise InvalidInput(
+            "user",
+            f"The user {user_id!r} is not active, so the key would open nothing.",
+            hint=f"Activate the user first: scopegate user activate {user_id}",
+            code="user_inactive",
+        )
+    return principal
+
+
+def useless(found: list[Gap], user_id: str) -> InvalidInput:
+    """The error for rules that open nothing for the user."""
+    missing = sorted({privilege for gap in found for privilege in gap.missing})
+    return InvalidInput(
+        "rules",
+        " ".join(gap.sentence for gap in found),
+        hint=f"Give {user_id} the missing privileges ({', '.join(missing)}), or remove the rows."
+        if missing
+        else "Add the endpoints to the catalogue, or remove the rows.",
+        code="privileges_missing",
+    )
+
+
+def samples(rule: Rule, endpoint: Endpoint) -> Iterator[CanonicalRequest]:
+    """Requests for what the rule covers of an endpoint; none where it covers nothing of it."""
+    if not _names_method(endpoint, rule.method):
+        return
+    pattern, listed = pattern_of(rule.url), pattern_of(endpoint.url)
+    path = common_path(pattern.path, listed.path)
+    if path is not None:
+        for host in _common_hosts(pattern.host, listed.host):
+            yield CanonicalRequest(rule.method, path, host)
+
+
 def _gap(row: int, rule: Rule, principal: Principal, catalogue: Catalogue) -> Gap | None:
     requirements = [
         required
-        for request in _samples(rule, catalogue)
+        for endpoint in catalogue.endpoints
+        for request in samples(rule, endpoint)
         if (required := catalogue.required(request)) is not None
     ]
     if not requirements:
@@ -65,19 +117,6 @@ def _gap(row: int, rule: Rule, principal: Principal, catalogue: Catalogue) -> Ga
         return None
     missing = tuple(sorted(frozenset().union(*lacking)))
     return Gap(row, rule, useless=all(lacking) and not catalogue.unlisted_allowed, missing=missing)
-
-
-def _samples(rule: Rule, catalogue: Catalogue) -> Iterator[CanonicalRequest]:
-    """One request for each endpoint that the rule covers, wholly or in part."""
-    pattern = UrlPattern.parse(rule.url)
-    for endpoint in catalogue.endpoints:
-        if not _names_method(endpoint, rule.method):
-            continue
-        listed = UrlPattern.parse(endpoint.url)
-        path = common_path(pattern.path, listed.path)
-        if path is not None:
-            for host in _common_hosts(pattern.host, listed.host):
-                yield CanonicalRequest(rule.method, path, host)
 
 
 def _names_method(endpoint: Endpoint, method: str) -> bool:

@@ -97,6 +97,35 @@ class UrlPattern:
         """Whether this one pattern admits a canonical path (and host)."""
         return bool(PatternSet([(self, self)]).matching(path, host))
 
+    def covers(self, other: UrlPattern) -> bool:
+        """Whether this pattern admits all that `other` admits."""
+        if self.host is not None and (other.host is None or not _covers(self.host, other.host)):
+            return False
+        return _covers(self.path, other.path)
+
+
+def _covers(one: str, other: str) -> bool:
+    """Whether `one` matches `other` with its stars read as a character that nothing but a star matches.
+
+    What a star may stand for has no end, so no other text decides: a pattern that matches this one
+    matches whatever its stars stand for, and one that does not misses some of it.
+    """
+    one, other = _by_character(one), _by_character(other)
+    first, *rest = one.split("*")
+    if not rest:
+        return one == other
+    *middle, last = rest
+    if not other.startswith(first):
+        return False
+    end = len(other) - len(last)
+    position = len(first)
+    for literal in middle:
+        found = other.find(literal, position)
+        if found < 0:
+            return False
+        position = found + len(literal)
+    return position <= end and other.endswith(last)
+
 
 def common_path(one: str, other: str) -> str | None:
     """A path that two path patterns both match, or None if there is none.

@@ -137,12 +137,13 @@ async def test_a_server_that_is_full_revokes_tokens(administered: Store, raw: An
 # The first administrator
 
 
-async def test_the_bootstrap_token_makes_the_first_administrator_with_a_token(store: Store) -> None:
+async def test_the_bootstrap_token_makes_the_first_administrator_with_a_token(store: Store, raw: Any) -> None:
     assert await store.system.tokens.offer_bootstrap(OFFERED)
     await store.system.tokens.bootstrap(OFFERED.digest, MARIA, admin_token(), now=NOW)
     assert await store.system.administrators.all() == [MARIA]
     assert await store.system.tokens.find(admin_token().id) == admin_token()
     assert await actions(store) == ["token.bootstrap", "administrator.create", "token.create"]
+    assert not raw.exists(layout.bootstrap())
     assert not await store.system.tokens.offer_bootstrap(bootstrap_token(2))
 
 

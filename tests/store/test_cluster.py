@@ -13,7 +13,7 @@ from redis.crc import key_slot
 from conftest import find_free_port, require_program
 from scopegate.core.tenants import Tenant
 from scopegate.store import Store
-from store.facts import TAG, exercise
+from store.facts import TAG, exercise, exercise_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,4 +69,5 @@ def _wait_for_cluster(client: Any, process: subprocess.Popen[bytes]) -> None:
 async def test_everything_works_in_a_cluster(cluster_url: str) -> None:
     store = Store.at(cluster_url)
     await exercise(store)
+    await exercise_system(store)
     await store.aclose()

@@ -18,7 +18,7 @@ from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.store import Store
 from scopegate.store.location import Kind, Location, RedisOptions, locate
 from scopegate.store.view import NOT_KNOWN
-from store.facts import NOW, TAG, exercise, key, text_of
+from store.facts import NOW, TAG, exercise, exercise_system, key, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -148,6 +148,7 @@ async def test_sentinels_and_a_cluster_of_valkey_work_too(tmp_path: Path) -> Non
         for url in (sentinels.url, nodes.url):
             async with opened(locate(url)) as store, listening(store):
                 await exercise(store)
+                await exercise_system(store)
 
 
 # What is refused, and how it is told

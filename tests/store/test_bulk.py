@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scopegate.commands import BulkAction, Commands
+from scopegate.commands import Commands
+from scopegate.core.bulk import BulkAction
 from scopegate.core.errors import InvalidInput, KeyLimitReached
 from scopegate.core.keydocuments import read_document
 from scopegate.core.keys import KeyType, parse

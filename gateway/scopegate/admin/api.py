@@ -14,6 +14,7 @@ from scopegate.admin import (
     administrators,
     audit,
     bootstrap,
+    bulk,
     decisions,
     flags,
     keys,
@@ -54,7 +55,7 @@ def create_api(authentication: Authentication | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (keys, quota, users, decisions, flags, tenants, administrators, audit, reference):
+    for routes in (bulk, keys, quota, users, decisions, flags, tenants, administrators, audit, reference):
         api.include_router(routes.router, prefix=PREFIX)
     if authentication is not None:
         api.include_router(bootstrap.bootstrap_routes(authentication), prefix=PREFIX)
@@ -68,7 +69,7 @@ def create_api(authentication: Authentication | None = None) -> FastAPI:
 
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, ScopegateError)  # noqa: S101 -- what it is registered for
-    return _answer(request, *problem_of(error))
+    return _answer(request, *problem_of(error, has_body=request.method not in {"GET", "HEAD", "DELETE"}))
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from scopegate.admin import schemas
 from scopegate.admin.listing import page
+from scopegate.admin.problems import pointer_to, problem_of
+from scopegate.core.drafts import Draft, DraftRule
 from scopegate.core.errors import InvalidInput
 from scopegate.core.keys import Rule, retiring_at
+from scopegate.core.lifetimes import NOT_GIVEN
 from scopegate.core.usage import Known
-from scopegate.problems import refusal
+from scopegate.problems import problem_json, refusal
 from scopegate.representations import explanation_object, key_object
 
 if TYPE_CHECKING:
@@ -18,14 +21,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from scopegate.administration import Identity, IssuedToken
-    from scopegate.commands import Explanation, IssuedKey
+    from scopegate.commands import Explanation, Imported, IssuedKey, Outcome
     from scopegate.core.administrators import Administrator
     from scopegate.core.admintokens import AdminToken
+    from scopegate.core.drafts import Preview
+    from scopegate.core.errors import ScopegateError
     from scopegate.core.keys import KeyRecord
     from scopegate.core.quota import Quota
     from scopegate.core.settling import Settled
     from scopegate.core.tenants import Tenant
     from scopegate.core.usage import KeyLastUse, KeyUsage, LastUse, Span
+
+
+def key(record: KeyRecord, now: datetime) -> schemas.Key:
+    """A key, with its state at `now`."""
+    return schemas.Key(**key_object(record, now))
 
 
 def key_details(record: KeyRecord, now: datetime, use: KeyLastUse) -> schemas.KeyDetails:
@@ -244,3 +254,84 @@ def _of_token(found: AdminToken) -> dict[str, Any]:
         "created_at": found.created_at,
         "expires_at": found.expires_at,
     }
+
+
+def draft_of(body: schemas.KeyDraft) -> Draft:
+    """The key that a caller thinks of."""
+    return Draft(
+        type=body.type,
+        description=body.description,
+        expires_at=body.expires_at if "expires_at" in body.model_fields_set else NOT_GIVEN,
+        user=body.user,
+        rules=tuple(DraftRule(row.method, row.url) for row in body.rules),
+    )
+
+
+def preview(found: Preview) -> schemas.KeyPreview:
+    """What would become of a draft."""
+    return schemas.KeyPreview(
+        creatable=not found.problems,
+        expires_at=found.expires_at,
+        problems=[
+            schemas.DraftProblem(
+                pointer=pointer_to(one.field) if one.field else "",
+                code=one.code,
+                detail=one.message,
+                hint=one.hint,
+            )
+            for one in found.problems
+        ],
+        cautions=[
+            schemas.DraftCaution(
+                code=one.code, detail=one.message, row=one.row, missing_privileges=list(one.missing)
+            )
+            for one in found.cautions
+        ],
+        rules=[
+            schemas.ReadRule(
+                row=one.row,
+                method=one.method,
+                url=one.url,
+                sentence=one.sentence,
+                covered_by=one.covered_by,
+            )
+            for one in found.rules
+        ],
+        access=[
+            schemas.EndpointAccess(
+                method=one.method,
+                url=one.url,
+                row=one.row,
+                wholly=one.wholly,
+                allowed=one.allowed,
+                missing_privileges=list(one.missing),
+            )
+            for one in found.access
+        ],
+        left=found.left,
+    )
+
+
+def outcome(one: Outcome, now: datetime, request_id: str) -> schemas.BulkOutcome:
+    """What became of one key."""
+    return schemas.BulkOutcome(
+        id=one.id,
+        ok=one.error is None,
+        key=None if one.record is None else key(one.record, now),
+        problem=None if one.error is None else _problem(one.error, request_id),
+    )
+
+
+def imported(one: Imported, now: datetime, request_id: str) -> schemas.ImportOutcome:
+    """What became of one document."""
+    return schemas.ImportOutcome(
+        row=one.row,
+        ok=one.error is None,
+        key=None if one.issued is None else issued_key(one.issued, now),
+        problem=None if one.error is None else _problem(one.error, request_id),
+    )
+
+
+def _problem(error: ScopegateError, request_id: str) -> schemas.ProblemDetails:
+    found, members = problem_of(error)
+    return schemas.ProblemDetails.model_validate({**problem_json(found, request_id), **members})

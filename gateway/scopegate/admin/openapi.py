@@ -73,7 +73,7 @@ def methods_of(described: dict[str, Any], path: str) -> list[str]:
 @cache
 def _pattern(template: str) -> re.Pattern[str]:
     literals = re.split(r"\{\w+\}", template)
-    return re.compile("[^/]+".join(map(re.escape, literals)))
+    return re.compile("[^/:]+".join(map(re.escape, literals)))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -47,15 +47,16 @@ FAILED = Problem(500, "internal_error", "The server failed", "Tell its operator 
 TOO_LARGE = Problem(413, "body_too_large", "The request body is too large", "Send less in one request.")
 
 
-def problem_of(error: ScopegateError) -> tuple[Problem, dict[str, Any]]:
-    """The answer to what went wrong, and its further members."""
+def problem_of(error: ScopegateError, *, has_body: bool = True) -> tuple[Problem, dict[str, Any]]:
+    """The answer to what went wrong, and its further members; a request without a body has no field in it."""
     status, title = next(
         ((status, title) for kind, status, title in _STATUSES if isinstance(error, kind)), (500, FAILED.title)
     )
     members: dict[str, Any] = {} if error.hint is None else {"hint": error.hint}
-    if isinstance(error, InvalidInput) and ":" in error.field:  # not of the body
+    if isinstance(error, InvalidInput) and (":" in error.field or not has_body):
+        pointer = error.field if ":" in error.field else f"request:{error.field}"
         return Problem(400, error.code, "The request is not valid", error.message), members | {
-            "errors": [_field(error.field, error.code, error.message)]
+            "errors": [_field(pointer, error.code, error.message)]
         }
     if isinstance(error, InvalidInput):
         members["errors"] = [_field(pointer_to(error.field), error.code, error.message)]

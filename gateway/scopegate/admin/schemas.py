@@ -19,11 +19,14 @@ from pydantic import (
 
 from scopegate.core.administrators import Permission, Role
 from scopegate.core.admintokens import TokenKind
+from scopegate.core.bulk import BulkAction
 from scopegate.core.keys import KeyState, KeyType
 from scopegate.core.usage import Known
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
+LARGEST_BULK = 1_000  # keys
+LARGEST_DRAFT = 1_000  # rules
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -49,6 +52,9 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """RFC 3339 section 5.6, always with an offset; answers are in UTC with ``Z``."""
+
+
+KeyId = Annotated[str, Field(max_length=100)]
 
 
 class Input(BaseModel):
@@ -667,3 +673,142 @@ class Identity(Output):
     permissions: list[Permission]
     administrator: Administrator | None
     token: Token | None
+
+
+# Many keys, and drafts
+
+
+class BulkChange(Input):
+    """The same for many keys."""
+
+    action: BulkAction
+    ids: list[KeyId] = Field(min_length=1, max_length=LARGEST_BULK, description="Whole ids of keys.")
+    expires_at: Moment | None = Field(
+        default=None, description="The new expiry of keys that are extended; null: never."
+    )
+
+
+class BulkOutcome(Output):
+    """What became of one key: the key (null where it was deleted), or the problem."""
+
+    id: str
+    ok: bool
+    key: Key | None
+    problem: ProblemDetails | None
+
+
+class BulkOutcomes(Output):
+    """What became of each key. That some were refused makes the request no failure."""
+
+    succeeded: int
+    failed: int
+    items: list[BulkOutcome]
+
+
+class KeyDocument(Output):
+    """A key without any secret, to be kept or taken elsewhere."""
+
+    id: str
+    type: KeyType
+    description: str
+    enabled: bool
+    created_at: Moment
+    expires_at: Moment | None
+    user: str | None
+    rules: list[Rule]
+
+
+class KeyDocuments(Output):
+    """All keys of a tenant, newest first."""
+
+    keys: list[KeyDocument]
+
+
+class KeyImport(Input):
+    """Keys to be created from documents; ``id`` and ``created_at`` in them are overlooked."""
+
+    keys: list[dict[str, Any]] = Field(min_length=1, max_length=LARGEST_BULK)
+
+
+class ImportOutcome(Output):
+    """What became of one document, of those counted from 1: a key with its secret, or the problem."""
+
+    row: int
+    ok: bool
+    key: IssuedKey | None
+    problem: ProblemDetails | None
+
+
+class ImportOutcomes(Output):
+    """What became of each document. The secrets are in this answer only."""
+
+    succeeded: int
+    failed: int
+    items: list[ImportOutcome]
+
+
+class DraftProblem(Output):
+    """A reason for which the key would be refused; ``pointer`` is empty where it is no field's."""
+
+    pointer: str
+    code: str
+    detail: str
+    hint: str | None
+
+
+class DraftCaution(Output):
+    """What does not stand in the way, and should be known. ``row`` counts rules from 1."""
+
+    code: str
+    detail: str
+    row: int
+    missing_privileges: list[str]
+
+
+class ReadRule(Output):
+    """How a rule is read. ``covered_by`` is the row of another one that admits all that this one does."""
+
+    row: int
+    method: str
+    url: str
+    sentence: str
+    covered_by: int | None
+
+
+class EndpointAccess(Output):
+    """What the key would open of an endpoint of the catalogue.
+
+    ``row`` is the rule by which it does, null for keys without rules; ``wholly`` tells whether that covers
+    all of it. ``missing_privileges``: those that the user lacks, where it is not ``allowed``.
+    """
+
+    method: str
+    url: str
+    row: int | None
+    wholly: bool
+    allowed: bool
+    missing_privileges: list[str]
+
+
+class KeyPreview(Output):
+    """What would become of a draft. ``left`` is how many keys could be created after it."""
+
+    creatable: bool
+    expires_at: Moment | None
+    problems: list[DraftProblem]
+    cautions: list[DraftCaution]
+    rules: list[ReadRule]
+    access: list[EndpointAccess]
+    left: int
+
+
+class KeyDraft(Input):
+    """A key that somebody thinks of; the same as for its creation, and it may be wrong."""
+
+    type: KeyType
+    description: str = ""
+    expires_at: Moment | None = Field(
+        default=None, description="When the key expires; null: never. Left out: the tenant's default."
+    )
+    user: str | None = Field(default=None, max_length=200, description="A user's id; null: all users.")
+    rules: list[RuleBody] = Field(default=[], max_length=LARGEST_DRAFT)

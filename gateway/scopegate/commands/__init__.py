@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scopegate.commands.audit import AuditCommands
-from scopegate.commands.bulk import BulkAction, BulkCommands, Imported, Outcome
+from scopegate.commands.bulk import BulkCommands, Imported, Outcome
 from scopegate.commands.explaining import Explaining, Explanation
 from scopegate.commands.issuing import IssuedKey
 from scopegate.commands.keys import EditedKey
@@ -12,7 +12,7 @@ from scopegate.commands.previewing import Previewing
 from scopegate.commands.usage import UsageCommands
 from scopegate.commands.users import UserCommands
 
-__all__ = ["BulkAction", "Commands", "EditedKey", "Explanation", "Imported", "IssuedKey", "Outcome"]
+__all__ = ["Commands", "EditedKey", "Explanation", "Imported", "IssuedKey", "Outcome"]
 
 
 class Commands(

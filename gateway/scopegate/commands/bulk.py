@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 from scopegate.commands.issuing import IssuedKey, KeyIssuing
 from scopegate.commands.keys import KeyChanging
+from scopegate.core.bulk import BulkAction
 from scopegate.core.errors import InvalidInput, KeyLimitReached, ScopegateError
 from scopegate.core.keydocuments import document_of, read_document
 
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 
     from scopegate.core.deeds import JsonObject
     from scopegate.core.keys import KeyRecord
-
-
-class BulkAction(StrEnum):
-    """What can be done to many keys in one go."""
-
-    ENABLE = "enable"
-    DISABLE = "disable"
-    EXTEND = "extend"
-    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
 LARGEST_BULK = 1_000  # keys
 LARGEST_DRAFT = 1_000  # rules
+_FULL_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -45,6 +46,14 @@ def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _day(value: object) -> object:
+    if isinstance(value, date) or (isinstance(value, str) and _FULL_DATE.fullmatch(value)):
+        return value
+    raise ValueError("a day, such as 2027-03-31")
+
+
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+"""RFC 3339 section 5.6, of UTC."""
 Moment = Annotated[
     datetime,
     BeforeValidator(_moment),
@@ -267,8 +276,8 @@ class UsageSpan(Output):
 class KeyUsage(Output):
     """What came of the requests with a key. ``counted_since``: before that nothing was counted."""
 
-    first: date
-    last: date
+    first: Day
+    last: Day
     counted_since: Moment | None
     allowed: int
     refused: int
@@ -280,10 +289,10 @@ class KeyUsage(Output):
 class UsageQuery(TenantQuery):
     """Which days are wanted, and in which steps."""
 
-    first: date | None = Field(
+    first: Day | None = Field(
         default=None, description="The first day (UTC); left out: 29 days before `last`."
     )
-    last: date | None = Field(default=None, description="The last day (UTC); left out: today.")
+    last: Day | None = Field(default=None, description="The last day (UTC); left out: today.")
     by: Literal["day", "hour"] = Field(default="day", description="How long a span is.")
 
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from scopegate.core.errors import ConfigurationError, ScopegateError
+from scopegate.core.errors import InvalidInput, ScopegateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +66,34 @@ class SignInRefused(ScopegateError):
         self.reason = reason
 
 
+class SignInStale(ScopegateError):
+    """A sign-in that comes back too late, twice, or in another browser than it was begun in."""
+
+    code = "sign_in_stale"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This sign-in is over, or was begun in another browser.",
+            hint="Begin it again, and finish it here.",
+        )
+
+
+class ProviderUnavailable(ScopegateError):
+    """The provider did not answer, or not as one: nobody can tell who signs in, so nobody does.
+
+    ``reason`` is for the operator.
+    """
+
+    code = "provider_unavailable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "The OpenID Connect provider does not answer as it should.",
+            hint="Try again in a minute; a token signs in without the provider.",
+        )
+        self.reason = reason
+
+
 def recognise(
     claims: Claims, administrators: Iterable[Administrator], *, trusts_email: bool = False
 ) -> Administrator:
@@ -106,12 +134,11 @@ def _address(claims: Claims, *, trusts_email: bool) -> str:
     return claims.email
 
 
-def require_web_url(setting: str, text: str) -> str:
+def require_web_url(text: str) -> str:
     """`text` itself, if it is an absolute URL that nobody on the way can read or change.
 
     Raises:
-        ConfigurationError: it is none, has a query, a fragment or a password, or it is ``http`` to another
-            machine; the error names `setting`.
+        InvalidInput: it is none, has a query, a fragment or a password, or it is ``http`` to another machine.
     """
     try:
         parts = urlsplit(text)
@@ -129,8 +156,8 @@ def require_web_url(setting: str, text: str) -> str:
         or parts.fragment
         or "@" in parts.netloc
     ):
-        raise ConfigurationError(
-            setting,
+        raise InvalidInput(
+            "url",
             f"{text!r} is not an https URL without a query.",
             hint="Write it as https://host/path; http is for this machine alone.",
         )

@@ -37,7 +37,8 @@ from scopegate.core.errors import ConfigurationError, ScopegateError
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
 from scopegate.core.limits import Limits
-from scopegate.core.oidc import DEFAULT_SCOPES, Registration, is_loopback, require_web_url
+from scopegate.core.loopback import is_loopback
+from scopegate.core.oidc import DEFAULT_SCOPES, Registration, require_web_url
 from scopegate.core.original import Dialect
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
@@ -415,7 +416,7 @@ class Settings(BaseSettings):
                 "oidc_issuer names a provider, and nothing says what we are called there.",
                 hint="Register Scopegate there, and set oidc_client_id (docs/sign-in.md).",
             )
-        if self.admin_url is None and not is_loopback(self.admin_listen.host):
+        if self.admin_url is None and not is_loopback(f"http://{self.admin_listen}"):
             raise ConfigurationError(
                 "admin_url",
                 "The provider sends people back to the control plane, and nothing says where they reach it.",

@@ -7,6 +7,7 @@ import json
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,8 @@ from conftest import find_free_port
 from e2e.gateways import serving
 from e2e.oidcprovider import CLIENT_ID, CLIENT_SECRET, provider
 from scopegate.administration import Administration
+from scopegate.cli.browserlogin import SignInFailed, sign_in_with_browser
+from scopegate.client import ServerUnreachable
 from scopegate.core.administrators import Role, operator
 from scopegate.core.pkce import challenge_of
 from scopegate.store.system import SystemStore
@@ -522,6 +525,61 @@ def test_a_command_line_is_told_of_a_refusal(
     assert code_for("stranger") == {"error": "sign_in_refused", "state": STATE}
 
 
+def test_the_command_line_signs_in_with_a_browser(
+    gateway: Gateway, known: Administrator, browser: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def person(url: str) -> None:
+        login = browser.get(url)
+        finished = browser.get(consent(browser, login.headers["location"], subject_of(known)))
+        back = finished.headers["location"]
+        own = parse_qs(urlsplit(back).query)["state"][0]
+        # What others on the machine say in between is not believed.
+        for said in (f"code=theirs&state={'x' * len(own)}", "code=theirs", f"code=a&code=b&state=x{own}"):
+            assert browser.get(f"{back.partition('?')[0]}?{said}").status_code == 404
+        coming_back.append(browser.get(back))
+
+    coming_back: list[httpx.Response] = []
+    started: list[Thread] = []
+
+    def show(url: str) -> None:
+        assert url in capsys.readouterr().err
+        started.append(Thread(target=person, args=(url,)))
+        started[0].start()
+
+    session = sign_in_with_browser(gateway.admin_url, show=show, wait=30)
+    started[0].join()
+    assert "Go back to the command line" in coming_back[0].text
+    headers = {"Authorization": f"Bearer {session}"}
+    me = httpx.get(f"{gateway.admin_url}{API}/whoami", headers=headers, trust_env=False, timeout=30).json()
+    assert me["administrator"]["id"] == known.id
+
+
+def test_the_command_line_tells_of_a_refusal(gateway: Gateway, idp: Provider, browser: httpx.Client) -> None:
+    idp.knows("stranger", email="stranger@example.com", email_verified=True)
+
+    def show(url: str) -> None:
+        back = browser.get(consent(browser, browser.get(url).headers["location"], "stranger")).headers[
+            "location"
+        ]
+        started.append(Thread(target=httpx.get, args=(back,), kwargs={"trust_env": False}))
+        started[0].start()
+
+    started: list[Thread] = []
+    with pytest.raises(SignInFailed, match="sign_in_refused"):
+        sign_in_with_browser(gateway.admin_url, show=show, wait=30)
+    started[0].join()
+
+
+def test_the_command_line_does_not_wait_for_ever(gateway: Gateway) -> None:
+    with pytest.raises(SignInFailed, match="in time"):
+        sign_in_with_browser(gateway.admin_url, show=lambda _url: None, wait=0.01)
+
+
+def test_the_command_line_tells_that_nobody_answers() -> None:
+    with pytest.raises(ServerUnreachable):
+        sign_in_with_browser(f"http://127.0.0.1:{find_free_port()}", show=lambda _url: None)
+
+
 # Providers that are not there
 
 
@@ -552,3 +610,5 @@ def test_without_a_provider_that_is_said(tmp_path: Path, browser: httpx.Client) 
         assert browser.get(f"{gateway.admin_url}{API}/oidc").json() == {"configured": False}
         answer = browser.get(f"{gateway.admin_url}{API}/oidc/login")
         assert (answer.status_code, answer.json()["code"]) == (404, "oidc_not_configured")
+        with pytest.raises(SignInFailed, match="no OpenID Connect provider"):
+            sign_in_with_browser(gateway.admin_url, show=lambda _url: None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scopegate.core.errors import InvalidInput, ScopegateError
+from scopegate.core.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,7 +145,7 @@ def require_web_url(text: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    plain = parts.scheme == "http" and host is not None and is_loopback(host)
+    plain = parts.scheme == "http" and host is not None and is_loopback(text)
     if (
         not host
         or (parts.scheme != "https" and not plain)
@@ -162,11 +162,3 @@ def require_web_url(text: str) -> str:
             hint="Write it as https://host/path; http is for this machine alone.",
         )
     return text
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or an address of a URL is this machine's own."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -22,7 +22,7 @@ from scopegate.cli.browserlogin import SignInFailed, sign_in_with_browser
 from scopegate.client import ServerUnreachable
 from scopegate.core.administrators import Role, operator
 from scopegate.core.pkce import challenge_of
-from scopegate.store.system import SystemStore
+from scopegate.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -77,11 +77,11 @@ def new_browser() -> httpx.Client:
 
 @asynccontextmanager
 async def administration(gateway: Gateway) -> AsyncIterator[Administration]:
-    system = SystemStore.at(gateway.store_url)
+    store = Store.at(gateway.store_url)
     try:
-        yield Administration(system, operator("test"))
+        yield Administration(store, operator("test"))
     finally:
-        await system.aclose()
+        await store.aclose()
 
 
 def create(gateway: Gateway, email: str, *, active: bool = True) -> Administrator:
@@ -105,11 +105,11 @@ def deeds(gateway: Gateway) -> list[tuple[str, str]]:
     """What the log of the system has, newest first: actor and action."""
 
     async def run() -> list[tuple[str, str]]:
-        system = SystemStore.at(gateway.store_url)
+        store = Store.at(gateway.store_url)
         try:
-            lines = [json.loads(line) async for line in system.audit.backwards()]
+            lines = [json.loads(line) async for line in store.system.audit.backwards()]
         finally:
-            await system.aclose()
+            await store.aclose()
         return [(line["actor"], line["action"]) for line in lines]
 
     return asyncio.run(run())

@@ -41,14 +41,14 @@ def session_routes(entrance: Entrance) -> APIRouter:
     @router.post(f"{PATH}:end", **documented("Sign out", 409, answers=204))
     async def sign_out(by: ByVisit, _query: Annotated[schemas.NoQuery, Query()], response: Response) -> None:
         """The session that was sent is good no longer. A token that is no session is left alone."""
-        token = (await by.administration.whoami()).token
+        token = (await by.administration().whoami()).token
         if token is None or token.kind is not TokenKind.SESSION:
             raise Conflict(
                 "This is no session.",
                 hint="Revoke a token with DELETE /admin/v1/tokens/{token_id}.",
                 code="no_session",
             )
-        await by.administration.revoke_token(token.id)
+        await by.administration().revoke_token(token.id)
         entrance.cookie.remove(response)
 
     return router

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scopegate.admin.entrance import Entrance
 from scopegate.admin.health import Health
+from scopegate.admin.oidc import CALLBACK
+from scopegate.admin.oidcsignin import OidcSignIn
 from scopegate.admin.plane import ControlPlane, guarded_api
+from scopegate.admin.sessioncookie import SessionCookie
 from scopegate.admin.signin import identified
 from scopegate.admin.visit import Office
 from scopegate.administration import Authentication
@@ -23,10 +27,24 @@ def create_control_plane(settings: Settings, redis: Location, area: MetricsArea)
     store = Store.at(redis, audit_retention=settings.audit_retention)
     office = Office(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
     authentication = Authentication(store, pepper=settings.pepper_bytes)
+    entrance = Entrance(
+        authentication, SessionCookie(settings.public_admin_url), _oidc(settings, store, authentication)
+    )
     health = Health(redis, area, max_lag=settings.max_lag)
-    return ControlPlane(guarded_api(identified(office, authentication), authentication), health, office)
+    return ControlPlane(guarded_api(identified(office, entrance), entrance), health, office, entrance)
 
 
 def create_sweeper(settings: Settings, redis: Location) -> Sweeper:
     """What enters the expiries and the deletions of keys in the instance whose store is at `redis`."""
     return Sweeper(Store.at(redis, audit_retention=settings.audit_retention))
+
+
+def _oidc(settings: Settings, store: Store, authentication: Authentication) -> OidcSignIn | None:
+    registration = settings.oidc
+    if registration is None:
+        return None
+    # It needs packages of an extra; serve() has made sure of them.
+    from scopegate.admin.oidcprovider import Provider  # noqa: PLC0415
+
+    provider = Provider(registration, settings.public_admin_url + CALLBACK)
+    return OidcSignIn(provider, store, authentication, trusts_email=registration.trusts_email)

@@ -10,6 +10,7 @@ import resource
 import signal
 from contextlib import ExitStack, suppress
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -50,6 +51,7 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
     """
     forwards = _forwards(settings)
     _require_addresses(settings, forwards=forwards)
+    _require_extra(settings)
     logging.config.dictConfig(LOGGING)
     _open_many_files()
     with Signals() as signals, ExitStack() as stack:
@@ -117,6 +119,18 @@ def _require_addresses(settings: Settings, *, forwards: bool) -> None:
                 hint="Choose another port.",
             )
         taken[address] = name
+
+
+def _require_extra(settings: Settings) -> None:
+    """Make sure that what signs administrators in at a provider is installed, if there is a provider."""
+    if settings.oidc is None:
+        return
+    if any(find_spec(package) is None for package in ("authlib", "joserfc")):
+        raise ConfigurationError(
+            "oidc_issuer",
+            "Signing in at an OpenID Connect provider needs packages that are not installed.",
+            hint="pip install 'scopegate[oidc]'",
+        )
 
 
 def _open_many_files() -> None:

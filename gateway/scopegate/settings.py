@@ -37,6 +37,8 @@ from scopegate.core.errors import ConfigurationError, ScopegateError
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.keys import DEFAULT_PREFIX, require_prefix
 from scopegate.core.limits import Limits
+from scopegate.core.loopback import is_loopback
+from scopegate.core.oidc import DEFAULT_SCOPES, Registration, require_web_url
 from scopegate.core.original import Dialect
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.liveaccess import MAX_STALENESS
@@ -98,6 +100,19 @@ def _require_header_name(name: str) -> str:
     return name
 
 
+def _require_web_url(text: str) -> str:
+    try:
+        return require_web_url(text)
+    except ScopegateError as error:
+        raise ValueError(f"{error.message} {error.hint}") from error
+
+
+def _require_openid(scopes: str) -> str:
+    if "openid" not in scopes.split():
+        raise ValueError("the scopes have openid among them, such as: openid email")
+    return scopes
+
+
 def _expand_home(path: Path) -> Path:
     try:
         return path.expanduser()
@@ -115,6 +130,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 HostPolicy = Literal["preserve", "rewrite"]
 Connections = Annotated[int, Field(ge=1, le=65_536)]
 OptionalSeconds = Annotated[float, Field(ge=0, le=86_400)]
+WebUrl = Annotated[str, AfterValidator(_require_web_url)]
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_parse_address)]
 
 
@@ -251,12 +267,30 @@ class Settings(BaseSettings):
     admin_listen: ListenAddress = Field(
         Address("127.0.0.1", 8081), description="HOST:PORT of the control plane (health, metrics)."
     )
+    admin_url: WebUrl | None = Field(
+        None,
+        description="URL at which people reach the control plane, if a proxy is in front (docs/sign-in.md).",
+    )
     forward_auth_listen: ListenAddress | None = Field(
         None, description="HOST:PORT where other proxies ask whether they may forward (docs/forward-auth.md)."
     )
     forward_auth_dialect: Dialect = Field(
         Dialect.FORWARDED,
         description="Whether they set X-Forwarded-Method and -Uri (forwarded) or X-Original-* (original).",
+    )
+    oidc_issuer: WebUrl | None = Field(
+        None, description="OpenID Connect provider at which administrators sign in (docs/sign-in.md)."
+    )
+    oidc_client_id: str | None = Field(None, description="What we are called there.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Our secret there, unless we are registered as a public client."
+    )
+    oidc_scopes: Annotated[str, AfterValidator(_require_openid)] = Field(
+        DEFAULT_SCOPES, description="What we ask of it, besides who somebody is."
+    )
+    oidc_trust_email: bool = Field(
+        default=False,
+        description="Whether an e-mail address counts of which it does not say whether it is verified.",
     )
     redis_url: SecretStr | None = Field(
         None, description="Redis or Valkey (docs/redis.md has all forms). Without it, an embedded Valkey."
@@ -361,6 +395,40 @@ class Settings(BaseSettings):
     def with_redis(self, url: str) -> Settings:
         """These settings, with the Redis at `url`, which says all about it."""
         return self.model_copy(update={**_NO_REDIS, "redis_url": SecretStr(url)})
+
+    @property
+    def public_admin_url(self) -> str:
+        """Where people reach the control plane, without a slash at the end."""
+        return (self.admin_url or self.admin_listen.url).rstrip("/")
+
+    @property
+    def oidc(self) -> Registration | None:
+        """What we are for the OpenID Connect provider, or None if there is none.
+
+        Raises:
+            ConfigurationError: the provider is not told who we are, or people would be sent back to nowhere.
+        """
+        if self.oidc_issuer is None:
+            return None
+        if self.oidc_client_id is None:
+            raise ConfigurationError(
+                "oidc_client_id",
+                "oidc_issuer names a provider, and nothing says what we are called there.",
+                hint="Register Scopegate there, and set oidc_client_id (docs/sign-in.md).",
+            )
+        if self.admin_url is None and not is_loopback(f"http://{self.admin_listen}"):
+            raise ConfigurationError(
+                "admin_url",
+                "The provider sends people back to the control plane, and nothing says where they reach it.",
+                hint="Set it to a URL such as https://scopegate.example.com (docs/sign-in.md).",
+            )
+        return Registration(
+            issuer=self.oidc_issuer,
+            client_id=self.oidc_client_id,
+            client_secret=_text(self.oidc_client_secret),
+            scopes=self.oidc_scopes,
+            trusts_email=self.oidc_trust_email,
+        )
 
     @property
     def limits(self) -> Limits:

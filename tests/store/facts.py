@@ -21,6 +21,7 @@ from scopegate.core.reasons import Reason
 from scopegate.core.settling import settle
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.core.usage import NO_RULE, Batch, Use
+from scopegate.store.signins import BegunSignIn, CommandLine, Handover
 
 if TYPE_CHECKING:
     from scopegate.store import Store
@@ -176,6 +177,15 @@ def bootstrap_token(number: int = 1, **changes: Any) -> BootstrapToken:
     return BootstrapToken(**(fields | changes))
 
 
+BEGUN = BegunSignIn(
+    nonce="n",
+    verifier="v",
+    browser="b",
+    command_line=CommandLine(port=50_000, state="s", challenge="c"),
+)
+HANDOVER = Handover(administrator=administrator().id, challenge="c")
+
+
 async def exercise_system(store: Store) -> None:
     """Everything that the store of the system does, at least once."""
     system = store.system
@@ -199,4 +209,9 @@ async def exercise_system(store: Store) -> None:
     assert (await system.tokens.standing(token)).last_used_at == NOW
     await system.tokens.revoke(admin_token(1).id)
     assert [one.token.id for one in await system.tokens.all(now=NOW)] == [admin_token(2).id]
+    await system.sign_ins.begin("state", BEGUN)
+    assert await system.sign_ins.take("state") == BEGUN
+    await system.sign_ins.begin("another state", BEGUN)
+    await system.sign_ins.hand_over("code", HANDOVER)
+    assert await system.sign_ins.redeem("code") == HANDOVER
     assert (await system.audit.verify()).broken is None

@@ -12,8 +12,10 @@ from scopegate.admin.openapi import documented
 from scopegate.admin.visit import ByVisit
 from scopegate.administration import AdministratorChanges
 from scopegate.core.errors import InvalidInput
+from scopegate.core.oidc import Subject
 
 router = APIRouter(tags=["administrators"])
+_CAN_BE_NULL = frozenset({"tenants", "subject"})
 ForSystem = Annotated[schemas.NoQuery, Query()]
 ForSystemChange = Annotated[schemas.SystemChangeQuery, Query()]
 
@@ -98,8 +100,10 @@ def _changes(body: schemas.AdministratorEdit) -> AdministratorChanges:
     """What is said, which may be null only where that means something."""
     said = body.model_dump(exclude_unset=True)
     for name, value in said.items():
-        if value is None and name != "tenants":
+        if value is None and name not in _CAN_BE_NULL:
             raise InvalidInput(name, f"{name!r} cannot be null.", hint="Leave it out to keep it.")
     if said.get("tenants") is not None:
         said["tenants"] = frozenset(said["tenants"])
+    if said.get("subject") is not None:
+        said["subject"] = Subject(**said["subject"])
     return cast("AdministratorChanges", said)

@@ -18,15 +18,17 @@ from scopegate.admin import (
     decisions,
     flags,
     keys,
+    oidc,
     quota,
     reference,
+    session,
     tenants,
     users,
 )
+from scopegate.admin.entrance import Entrance
 from scopegate.admin.openapi import describe, methods_of
 from scopegate.admin.outermost import REQUEST_ID
 from scopegate.admin.problems import FAILED, problem_of, problem_of_request
-from scopegate.administration import Authentication
 from scopegate.core.errors import ScopegateError
 from scopegate.problems import Problem, problem_fields
 
@@ -41,10 +43,10 @@ _NOT_FOUND = Problem(
 )
 
 
-def create_api(authentication: Authentication | None = None) -> FastAPI:
+def create_api(entrance: Entrance | None = None) -> FastAPI:
     """The routes of the administration API; `Gatekeeper` says who comes in.
 
-    Without `authentication` there is nothing that makes a first administrator: the operator can make one.
+    Without an `entrance` nobody signs in, or is made the first administrator: the operator can do all.
     """
     api = FastAPI(
         title="Scopegate administration",
@@ -57,8 +59,10 @@ def create_api(authentication: Authentication | None = None) -> FastAPI:
     )
     for routes in (bulk, keys, quota, users, decisions, flags, tenants, administrators, audit, reference):
         api.include_router(routes.router, prefix=PREFIX)
-    if authentication is not None:
-        api.include_router(bootstrap.bootstrap_routes(authentication), prefix=PREFIX)
+    if entrance is not None:
+        api.include_router(bootstrap.bootstrap_routes(entrance.authentication), prefix=PREFIX)
+        api.include_router(session.session_routes(entrance), prefix=PREFIX)
+        api.include_router(oidc.oidc_routes(entrance), prefix=PREFIX)
     api.add_exception_handler(ScopegateError, _told)
     api.add_exception_handler(RequestValidationError, _not_valid)
     api.add_exception_handler(HTTPException, _not_served)

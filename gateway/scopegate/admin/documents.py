@@ -217,6 +217,9 @@ def administrator(found: Administrator) -> schemas.Administrator:
         tenants=None if found.tenants is None else sorted(found.tenants),
         active=found.active,
         created_at=found.created_at,
+        subject=None
+        if found.subject is None
+        else schemas.Subject(issuer=found.subject.issuer, id=found.subject.id),
     )
 
 

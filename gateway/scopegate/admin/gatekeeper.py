@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 # The paths that anybody may call.
 PUBLIC = frozenset(
-    f"/admin/v1/{path}" for path in ("openapi.json", "reference", "reference.css", "bootstrap")
+    f"/admin/v1/{path}"
+    for path in (
+        *("openapi.json", "reference", "reference.css"),
+        *("bootstrap", "session", "oidc", "oidc/login", "oidc/callback", "oidc/token"),
+    )
 )
 
 

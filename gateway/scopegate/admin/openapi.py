@@ -32,7 +32,15 @@ _MEANINGS = {
 _ETAG = {
     "ETag": {"description": "The version of the key (RFC 9110 section 8.8.3).", "schema": {"type": "string"}}
 }
-_SECURITY = {"bearer": {"type": "http", "scheme": "bearer", "description": "A token of an administrator."}}
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token of an administrator."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-scopegate",
+        "description": "A session, for pages of this server only; over http its name has no prefix.",
+    },
+}
 # FastAPI's own shape of a validation error, which we do not answer with.
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 
@@ -94,7 +102,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     schemas.update(problem.pop("$defs", {}))
     schemas["ProblemDetails"] = problem
     described["components"]["securitySchemes"] = _SECURITY
-    described["security"] = [{"bearer": []}]
+    described["security"] = [{"bearer": []}, {"session": []}]
     for operations in described["paths"].values():
         for operation in operations.values():
             answer = operation["responses"].get("422")

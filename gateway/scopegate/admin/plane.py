@@ -11,9 +11,9 @@ from scopegate.admin.outermost import Outermost
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from scopegate.admin.entrance import Entrance
     from scopegate.admin.health import Health
     from scopegate.admin.visit import Office, Visit
-    from scopegate.administration import Authentication
     from scopegate.asgi import ASGIApp, Receive, Scope, Send
 
 _API = "/admin/"
@@ -22,10 +22,11 @@ _API = "/admin/"
 class ControlPlane:
     """An ASGI application: what begins with ``/admin/`` is the API's, all else is `health`'s."""
 
-    def __init__(self, api: ASGIApp, health: Health, office: Office) -> None:
+    def __init__(self, api: ASGIApp, health: Health, office: Office, entrance: Entrance) -> None:
         self._api = api
         self._health = health
         self._office = office
+        self._entrance = entrance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope; ``http`` and ``lifespan`` are known."""
@@ -43,12 +44,11 @@ class ControlPlane:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._health.aclose()
+        await self._entrance.aclose()
         await self._office.store.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def guarded_api(
-    identify: Callable[[Scope], Awaitable[Visit]], authentication: Authentication | None = None
-) -> ASGIApp:
+def guarded_api(identify: Callable[[Scope], Awaitable[Visit]], entrance: Entrance | None = None) -> ASGIApp:
     """The administration API, open to whom `identify` knows."""
-    return Outermost(Gatekeeper(create_api(authentication), identify))
+    return Outermost(Gatekeeper(create_api(entrance), identify))

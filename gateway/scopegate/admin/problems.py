@@ -19,6 +19,7 @@ from scopegate.core.errors import (
     TooManyFailures,
     Unauthenticated,
 )
+from scopegate.core.oidc import ProviderUnavailable, SignInRefused, SignInStale
 from scopegate.problems import Headers, Problem
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ _STATUSES: tuple[tuple[type[ScopegateError], int, str], ...] = (
     (FeatureDisabled, 403, "The feature is off"),
     (Forbidden, 403, "This is not permitted"),
     (Unauthenticated, 401, "A valid token is needed"),
-    (TooManyFailures, 429, "Too many tokens were not valid"),
+    (TooManyFailures, 429, "Too many from this address"),
+    (SignInStale, 400, "This sign-in is over"),
+    (SignInRefused, 403, "You cannot sign in"),
+    (ProviderUnavailable, 503, "The provider does not answer"),
     (PreconditionRequired, 428, "A precondition is required"),
     (StoreUnavailable, 503, "The key store does not answer"),
 )
@@ -73,7 +77,7 @@ def problem_of(error: ScopegateError, *, has_body: bool = True) -> tuple[Problem
 
 def _headers(error: ScopegateError) -> Headers:
     match error:
-        case StoreUnavailable():
+        case StoreUnavailable() | ProviderUnavailable():
             return _RETRY
         case TooManyFailures():
             return ((b"retry-after", b"%d" % error.retry_after),)

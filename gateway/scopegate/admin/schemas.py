@@ -572,6 +572,13 @@ class TenantSettings(Output):
 # Administrators and their tokens
 
 
+class Subject(Input):
+    """Somebody, as one OpenID Connect provider names them: its claims ``iss`` and ``sub``."""
+
+    issuer: str = Field(min_length=1, max_length=500)
+    id: str = Field(min_length=1, max_length=255)
+
+
 class AdministratorCreation(Input):
     """A new administrator, who has no token yet."""
 
@@ -591,10 +598,13 @@ class AdministratorEdit(Input):
     role: Role | None = Field(default=None, description="It cannot be null.")
     tenants: list[str] | None = Field(default=None, description="Ids of tenants; null: all of them.")
     active: StrictBool | None = Field(default=None, description="It cannot be null.")
+    subject: Subject | None = Field(
+        default=None, description="As whom a provider knows them; null: it is bound at the next sign-in."
+    )
 
 
 class Administrator(Output):
-    """Who administers. ``tenants`` is null for all."""
+    """Who administers. ``tenants`` is null for all; ``subject`` until a provider has signed them in once."""
 
     id: str
     name: str
@@ -603,6 +613,7 @@ class Administrator(Output):
     tenants: list[str] | None
     active: bool
     created_at: Moment
+    subject: Subject | None
 
 
 class AdministratorList(Output):
@@ -821,3 +832,49 @@ class KeyDraft(Input):
     )
     user: str | None = Field(default=None, max_length=200, description="A user's id; null: all users.")
     rules: list[RuleBody] = Field(default=[], max_length=LARGEST_DRAFT)
+
+
+# Sessions
+
+
+class SessionOpening(Input):
+    """A token of an administrator, in place of which a browser gets a session."""
+
+    token: str = Field(max_length=200, repr=False, description="The token; a session opens no other.")
+
+
+class Session(Output):
+    """A session, which is in the cookie and nowhere else."""
+
+    administrator: str
+    expires_at: Moment
+
+
+class OidcStatus(Output):
+    """Whether administrators can sign in at an OpenID Connect provider."""
+
+    configured: bool
+
+
+class OidcLogin(Input):
+    """Where a browser goes once it has signed in: to a path here, or to a command line on its own machine."""
+
+    return_to: str | None = Field(
+        default=None, max_length=2_000, description="A path of this server, such as /console/keys."
+    )
+    port: int | None = Field(
+        default=None, ge=1, le=65_535, description="Where a command line listens on 127.0.0.1 (RFC 8252)."
+    )
+    state: str | None = Field(
+        default=None, min_length=16, max_length=200, description="What it knows the answer by."
+    )
+    code_challenge: str | None = Field(
+        default=None, max_length=200, description="Its S256 challenge (RFC 7636)."
+    )
+
+
+class OidcRedemption(Input):
+    """What a command line got from the browser, and the verifier of its challenge."""
+
+    code: str = Field(max_length=200, repr=False)
+    code_verifier: str = Field(max_length=200, repr=False)

@@ -178,7 +178,7 @@ class Authentication:
         if failures is None:
             yield
             return
-        source = _source(origin)
+        source = source_of(origin)
         wait = failures.wait(source, self._ticks())
         if wait and digest not in self._proved:
             raise TooManyFailures(in_seconds(wait))
@@ -199,7 +199,7 @@ class Authentication:
             self._proved[digest] = None
 
 
-def _source(origin: str) -> bytes:
+def source_of(origin: str) -> bytes:
     """Whose failures count together: one IPv4 address, one IPv6 network of 64 bits, or what is neither.
 
     Unlike those of the data plane, private addresses count: administrators' calls come from them.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from scopegate.core.administrators import Caller
     from scopegate.core.admintokens import AdminToken
+    from scopegate.core.oidc import Subject
     from scopegate.store import Store
     from scopegate.store.admintokens import UsedToken
     from scopegate.store.tenants import CountedTenant
@@ -36,6 +37,7 @@ class AdministratorChanges(TypedDict, total=False):
     role: Role
     tenants: frozenset[str] | None
     active: bool
+    subject: Subject | None
 
 
 @dataclass(frozen=True, slots=True)

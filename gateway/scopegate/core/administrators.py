@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from scopegate.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from scopegate.core.lines import require_line
+from scopegate.core.oidc import Subject  # noqa: TC001 -- as above
 from scopegate.core.tenants import LONGEST_NAME, no_such_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 _EMAIL = re.compile(r"[!-?A-~]{1,64}@[!-?A-~]{1,189}")  # visible ASCII with one @ within
 
@@ -67,6 +68,8 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
 class Administrator:
     """A person, or a program, that administers. ``tenants`` are those it is about; None stands for all.
 
+    ``subject`` is as whom it signs in at an OpenID Connect provider; None until it has done so once.
+
     Raises:
         InvalidInput: a system administrator of some tenants only.
     """
@@ -78,6 +81,7 @@ class Administrator:
     tenants: frozenset[str] | None = None
     active: bool = True
     created_at: datetime
+    subject: Subject | None = None
 
     def __post_init__(self) -> None:
         if self.role is Role.SYSTEM_ADMINISTRATOR and self.tenants is not None:
@@ -144,12 +148,12 @@ def require(caller: Caller, permission: Permission, tenant_id: str | None) -> No
         )
 
 
-def require_administrator(administrator: Administrator, others: Iterable[Administrator]) -> None:
+def require_administrator(administrator: Administrator, others: Collection[Administrator]) -> None:
     """Refuse an administrator whom nobody could call, or whom another one could be taken for.
 
     Raises:
         InvalidInput: the name or the e-mail address breaks its rule, or there is no tenant at all.
-        Conflict: the address is another administrator's.
+        Conflict: the address is another administrator's, or the subject.
     """
     require_line("name", administrator.name, most=LONGEST_NAME)
     if not _EMAIL.fullmatch(administrator.email):
@@ -168,6 +172,14 @@ def require_administrator(administrator: Administrator, others: Iterable[Adminis
             f"There is an administrator {administrator.email} already.",
             hint="Change that one, or use another address.",
             code="email_taken",
+        )
+    if administrator.subject is not None and any(
+        one.subject == administrator.subject and one.id != administrator.id for one in others
+    ):
+        raise Conflict(
+            "Another administrator signs in as this subject.",
+            hint="Unbind that one first.",
+            code="subject_taken",
         )
 
 

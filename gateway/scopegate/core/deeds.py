@@ -56,6 +56,7 @@ class Action(StrEnum):
     ADMINISTRATOR_CREATE = "administrator.create"
     ADMINISTRATOR_EDIT = "administrator.edit"
     ADMINISTRATOR_DELETE = "administrator.delete"
+    ADMINISTRATOR_BIND = "administrator.bind"
     TOKEN_CREATE = "token.create"  # noqa: S105 -- the words
     TOKEN_REVOKE = "token.revoke"  # noqa: S105 -- likewise
     TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105 -- likewise
@@ -209,7 +210,11 @@ def administrator_created(administrator: Administrator) -> Deed:
 def administrator_changed(before: Administrator, after: Administrator) -> Deed | None:
     """An administrator with other facts; None if they are the same."""
     changed = _differences(_of_administrator(before), _of_administrator(after))
-    return Deed(Action.ADMINISTRATOR_EDIT, "administrator", after.id, changed) if changed else None
+    if not changed:
+        return None
+    bound = list(changed) == ["subject"] and after.subject is not None
+    action = Action.ADMINISTRATOR_BIND if bound else Action.ADMINISTRATOR_EDIT
+    return Deed(action, "administrator", after.id, changed)
 
 
 def administrator_deleted(before: Administrator) -> Deed:
@@ -287,6 +292,9 @@ def _of_administrator(administrator: Administrator) -> JsonObject:
         "role": administrator.role.value,
         "tenants": None if administrator.tenants is None else sorted(administrator.tenants),
         "active": administrator.active,
+        "subject": None
+        if administrator.subject is None
+        else {"issuer": administrator.subject.issuer, "id": administrator.subject.id},
     }
 
 

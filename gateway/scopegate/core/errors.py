@@ -100,10 +100,10 @@ class TooManyFailures(ScopegateError):
 
     code = "too_many_failures"
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(
-            "Too many tokens from this address were not valid.", hint=f"Try again in {retry_after} seconds."
-        )
+    def __init__(
+        self, retry_after: int, message: str = "Too many tokens from this address were not valid."
+    ) -> None:
+        super().__init__(message, hint=f"Try again in {retry_after} seconds.")
         self.retry_after = retry_after
 
 

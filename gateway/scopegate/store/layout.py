@@ -172,6 +172,11 @@ def usage_since() -> str:
     return f"sg:usage:{{{_SYSTEM}}}:since"
 
 
+def sign_in(digest: str) -> str:
+    """String: a sign-in at a provider that was begun, or is to be fetched by a command line."""
+    return f"sg:signin:{{{_SYSTEM}}}:{digest}"
+
+
 def canary(canary_id: str) -> str:
     """String: nothing; that it changes is what it is for."""
     return f"{_CANARIES}{canary_id}"

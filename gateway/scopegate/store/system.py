@@ -8,6 +8,7 @@ from scopegate.core.tenants import SYSTEM_TENANT
 from scopegate.store.administrators import AdministratorStore
 from scopegate.store.admintokens import TokenStore
 from scopegate.store.audit import AuditLog
+from scopegate.store.signins import SignInStore
 from scopegate.store.tenants import TenantRegistry
 
 if TYPE_CHECKING:
@@ -22,4 +23,5 @@ class SystemStore:
         self.tenants = TenantRegistry(redis, journal)
         self.administrators = AdministratorStore(redis, journal)
         self.tokens = TokenStore(redis, journal)
+        self.sign_ins = SignInStore(redis)
         self.audit = AuditLog(redis, SYSTEM_TENANT)

@@ -1,0 +1,3 @@
+from flask import Flask
+
+def app(*, require_nonce: bool = ...) -> Flask: ...

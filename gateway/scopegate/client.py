@@ -1,12 +1,15 @@
 """A typed client of the administration API.
 
-with Client("http://127.0.0.1:8081", token=...) as scopegate:
-issued = scopegate.create_key(KeyCreation(type="external", description="Reporting tool"))
+``Client("https://gate.example", token=...).create_key(schemas.KeyCreation(...)).secret`` is a new key.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -15,6 +18,7 @@ import pydantic
 
 from scopegate.admin import schemas
 from scopegate.core.errors import ScopegateError
+from scopegate.core.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,22 +29,47 @@ __all__ = ["ApiError", "Client", "ServerUnreachable", "schemas"]
 T = TypeVar("T", bound=pydantic.BaseModel)
 
 TIMEOUT = 30.0  # seconds
+ANY = "*"  # whatever version there is (RFC 9110 section 13.1.1)
 _BASE = "/admin/v1"
+_WRONG_ADDRESS = "Check its address: it is that of --admin-listen."
+_SCOPED_API = "/flags/scoped-api"
+# What belongs to a tenant; all else is about the system as a whole.
+_OF_TENANTS = ("/keys", "/decisions", "/flags", "/users", "/audit")
+_NOTHING: tuple[Any, ...] = (None, [], ())
 
 
 class ApiError(ScopegateError):
-    """A refusal of the API. ``status`` is the HTTP status; ``problem`` the whole RFC 9457 document."""
+    """A refusal of the API. ``status`` is the HTTP status; ``problem`` the whole RFC 9457 document.
+
+    ``request_id`` is what the server's operator can look the request up by.
+    """
 
     def __init__(self, problem: schemas.ProblemDetails) -> None:
         super().__init__(problem.detail, hint=problem.hint, code=problem.code)
         self.status = problem.status
         self.problem = problem
+        self.request_id = problem.instance.removeprefix("urn:uuid:")
 
 
 class ServerUnreachable(ScopegateError):
-    """The control plane did not answer, or not as one. Whether a change was made is not known."""
+    """The control plane did not answer, or not as one.
+
+    ``maybe_done`` is whether a change may have been made all the same.
+    """
 
     code = "server_unreachable"
+
+    def __init__(self, message: str, *, hint: str, maybe_done: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.maybe_done = maybe_done
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a control plane says of itself. ``clock`` is the moment when it answered, to the second."""
+
+    version: str
+    clock: datetime | None
 
 
 class Client:
@@ -51,6 +80,7 @@ class Client:
         token: a token of an administrator.
         tenant: whose keys and users are meant.
         reason: why changes are made; it goes to the audit log.
+        dry_run: whether changes are only checked: the answers are what would be, and nothing is done.
         timeout: seconds for one request.
         transport: in place of the network.
     """
@@ -62,6 +92,7 @@ class Client:
         token: str | None = None,
         tenant: str = "default",
         reason: str | None = None,
+        dry_run: bool = False,
         timeout: float = TIMEOUT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -72,7 +103,15 @@ class Client:
             headers["X-Scopegate-Reason"] = quote(reason)
         self.server = server
         self.tenant = tenant
-        self._http = httpx.Client(base_url=server, headers=headers, timeout=timeout, transport=transport)
+        self.dry_run = dry_run
+        self._http = httpx.Client(
+            base_url=server,
+            headers=headers,
+            timeout=timeout,
+            transport=transport,
+            # A proxy of the environment is not on the way to this machine, and would see the token.
+            trust_env=not is_loopback(server),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -91,65 +130,342 @@ class Client:
 
     # Keys
 
-    def keys(self, **filters: Any) -> Iterator[schemas.Key]:  # noqa: ANN401 -- those of `schemas.KeyQuery`
+    def keys(self, **filters: Any) -> Iterator[schemas.KeyDetails]:  # noqa: ANN401 -- those of `schemas.KeyQuery`
         """All keys that the filters of `schemas.KeyQuery` admit."""
+        return self._pages(schemas.KeyPage, "/keys", filters)
+
+    def key(self, key_id: str) -> schemas.KeyDetails:
+        """The key with this id, or with one that alone begins like this."""
+        return self.versioned_key(key_id)[0]
+
+    def versioned_key(self, key_id: str) -> tuple[schemas.KeyDetails, str]:
+        """The same, and the entity tag of its version, for a change of nothing else."""
+        response = self._send("GET", f"/keys/{_part(key_id)}")
+        return _read(schemas.KeyDetails, response), response.headers.get("ETag", "")
+
+    def key_usage(self, key_id: str, **period: Any) -> schemas.KeyUsage:  # noqa: ANN401 -- `schemas.UsageQuery`
+        """What came of the requests with a key."""
+        return self._get(schemas.KeyUsage, f"/keys/{_part(key_id)}/usage", period)
+
+    def quota(self) -> schemas.Quota:
+        """How many of the keys that the tenant may have there are."""
+        return self._get(schemas.Quota, "/keys/quota")
+
+    def create_key(
+        self, creation: schemas.KeyCreation, *, idempotency_key: str | None = None
+    ) -> schemas.IssuedKey:
+        """A new key, and its secret.
+
+        A request whose answer is lost is sent once more, with the same idempotency key, which is made up
+        if none is given: there is one key in the end, and no secret in the answer if the first one came.
+        """
+        return self._issue(schemas.IssuedKey, "/keys", creation, idempotency_key)
+
+    def edit_key(self, key_id: str, edit: schemas.KeyEdit, *, etag: str | None = None) -> schemas.ChangedKey:
+        """Other values for a key. With an `etag` only if that is its version; so with all that take one."""
+        return self._changed("PATCH", f"/keys/{_part(key_id)}", edit, etag=etag or ANY)
+
+    def enable_key(self, key_id: str, *, etag: str | None = None) -> schemas.ChangedKey:
+        """A key that was disabled is enabled."""
+        return self._changed("POST", f"/keys/{_part(key_id)}:enable", etag=etag)
+
+    def disable_key(self, key_id: str, *, etag: str | None = None) -> schemas.ChangedKey:
+        """A key is disabled at once."""
+        return self._changed("POST", f"/keys/{_part(key_id)}:disable", etag=etag)
+
+    def extend_key(
+        self, key_id: str, extension: schemas.Extension, *, etag: str | None = None
+    ) -> schemas.ChangedKey:
+        """Another expiry for a key."""
+        return self._changed("POST", f"/keys/{_part(key_id)}:extend", extension, etag=etag)
+
+    def rotate_key(
+        self, key_id: str, rotation: schemas.Rotation, *, etag: str | None = None
+    ) -> schemas.IssuedKey:
+        """Another secret for a key."""
+        path = f"/keys/{_part(key_id)}:rotate"
+        return _read(schemas.IssuedKey, self._change("POST", path, rotation, etag=etag))
+
+    def duplicate_key(
+        self, key_id: str, duplication: schemas.Duplication, *, idempotency_key: str | None = None
+    ) -> schemas.IssuedKey:
+        """A new key like another one, and its secret. It is sent again as `create_key` is."""
+        return self._issue(
+            schemas.IssuedKey, f"/keys/{_part(key_id)}:duplicate", duplication, idempotency_key
+        )
+
+    def delete_key(self, key_id: str, *, etag: str | None = None) -> None:
+        """A key is deleted for good."""
+        self._change("DELETE", f"/keys/{_part(key_id)}", etag=etag)
+
+    def set_rules(
+        self, key_id: str, rules: schemas.RulesBody, *, etag: str | None = None
+    ) -> schemas.ChangedKey:
+        """Other rules for a custom key, in place of all that it has."""
+        return self._changed("PUT", f"/keys/{_part(key_id)}/rules", rules, etag=etag or ANY)
+
+    def add_rules(
+        self, key_id: str, rules: schemas.RulesBody, *, etag: str | None = None
+    ) -> schemas.ChangedKey:
+        """More rules for a custom key."""
+        return self._changed("POST", f"/keys/{_part(key_id)}/rules:add", rules, etag=etag)
+
+    def remove_rules(
+        self, key_id: str, removal: schemas.RulesRemoval, *, etag: str | None = None
+    ) -> schemas.ChangedKey:
+        """Fewer rules for a custom key."""
+        return self._changed("POST", f"/keys/{_part(key_id)}/rules:remove", removal, etag=etag)
+
+    def explain(self, request: schemas.ExplanationRequest) -> schemas.Explanation:
+        """Why a key opens a request, or not; nothing is sent to the API that is protected."""
+        return _read(schemas.Explanation, self._send("POST", "/decisions:explain", body=request))
+
+    # Users
+
+    def users(self, **filters: Any) -> Iterator[schemas.User]:  # noqa: ANN401 -- those of `schemas.UserQuery`
+        """All people whom the filters of `schemas.UserQuery` admit."""
+        return self._pages(schemas.UserPage, "/users", filters)
+
+    # Flags
+
+    def scoped_api(self) -> schemas.Flag:
+        """Whether custom keys can be created and given rules."""
+        return self._get(schemas.Flag, _SCOPED_API)
+
+    def set_scoped_api(self, *, on: bool) -> schemas.Flag:
+        """The same, turned on or off."""
+        return _read(schemas.Flag, self._change("PUT", _SCOPED_API, schemas.FlagBody(on=on)))
+
+    # Tenants
+
+    def tenants(self) -> list[schemas.Tenant]:
+        """All tenants that the caller may know of."""
+        return self._get(schemas.TenantList, "/tenants").items
+
+    def named_tenant(self, tenant_id: str) -> schemas.Tenant:
+        """The tenant with this id."""
+        return self._get(schemas.Tenant, _tenant(tenant_id))
+
+    def create_tenant(self, creation: schemas.TenantCreation) -> schemas.Tenant:
+        """A new tenant."""
+        return _read(schemas.Tenant, self._change("POST", "/tenants", creation))
+
+    def rename_tenant(self, tenant_id: str, naming: schemas.TenantNaming) -> schemas.Tenant:
+        """A tenant is called otherwise."""
+        return _read(schemas.Tenant, self._change("PATCH", _tenant(tenant_id), naming))
+
+    def tenant_settings(self, tenant_id: str) -> schemas.TenantSettings:
+        """What is settled for a tenant."""
+        return self._get(schemas.TenantSettings, f"{_tenant(tenant_id)}/settings")
+
+    def change_settings(self, tenant_id: str, settings: schemas.SettingsBody) -> schemas.TenantSettings:
+        """The same, with other values for what is named."""
+        path = f"{_tenant(tenant_id)}/settings"
+        return _read(schemas.TenantSettings, self._change("PATCH", path, settings))
+
+    # Administrators and their tokens
+
+    def whoami(self) -> schemas.Identity:
+        """Who the caller is, and what that one may do."""
+        return self._get(schemas.Identity, "/whoami")
+
+    def bootstrap(self, bootstrap: schemas.Bootstrap) -> schemas.IssuedToken:
+        """The first system administrator, and a token of that one."""
+        return _read(schemas.IssuedToken, self._change("POST", "/bootstrap", bootstrap))
+
+    def administrators(self) -> list[schemas.Administrator]:
+        """All administrators."""
+        return self._get(schemas.AdministratorList, "/administrators").items
+
+    def administrator(self, administrator_id: str) -> schemas.Administrator:
+        """The administrator with this id."""
+        return self._get(schemas.Administrator, _administrator(administrator_id))
+
+    def create_administrator(self, creation: schemas.AdministratorCreation) -> schemas.Administrator:
+        """A new administrator, without a token."""
+        return _read(schemas.Administrator, self._change("POST", "/administrators", creation))
+
+    def edit_administrator(
+        self, administrator_id: str, edit: schemas.AdministratorEdit
+    ) -> schemas.Administrator:
+        """Other facts of an administrator."""
+        return _read(schemas.Administrator, self._change("PATCH", _administrator(administrator_id), edit))
+
+    def delete_administrator(self, administrator_id: str) -> None:
+        """An administrator goes, with all tokens."""
+        self._change("DELETE", _administrator(administrator_id))
+
+    def tokens(self, administrator_id: str | None = None) -> list[schemas.Token]:
+        """The tokens and sessions of an administrator, or of the caller."""
+        return self._get(schemas.TokenList, "/tokens", {"administrator": administrator_id}).items
+
+    def create_token(self, creation: schemas.TokenCreation) -> schemas.IssuedToken:
+        """A new token, and its text."""
+        return _read(schemas.IssuedToken, self._change("POST", "/tokens", creation))
+
+    def revoke_token(self, token_id: str) -> None:
+        """A token is good no longer."""
+        self._change("DELETE", f"/tokens/{_part(token_id)}")
+
+    # The server
+
+    def described(self) -> Description:
+        """Which version the server has, and what its clock says; no token is needed."""
+        with _reaching(self.server):
+            response = self._http.send(self._request("GET", "/openapi.json"))
+        info = _mapping(self._admitted(response), self.server)
+        date = response.headers.get("Date")
+        return Description(
+            version=str(info.get("info", {}).get("version", "")),
+            clock=None if date is None else parsedate_to_datetime(date),
+        )
+
+    # The audit log
+
+    def audit(self, *, page: int = schemas.LARGEST_PAGE, **filters: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+        """The entries that the filters of `schemas.AuditQuery` admit, newest first, `page` in a request."""
+        return self._pages(schemas.AuditPage, "/audit", {"limit": page, **filters})
+
+    def verify_audit(self) -> schemas.AuditVerification:
+        """Whether the audit log is whole."""
+        return self._get(schemas.AuditVerification, "/audit/verification")
+
+    def export_audit(self) -> Iterator[bytes]:
+        """All entries that are kept, oldest first, each without the end of its line."""
+        rest = b""
+        with self._stream("/audit/export") as response:
+            for piece in response.iter_bytes():
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from lines
+        if rest:
+            raise ServerUnreachable("The export broke off.", hint="Try again.")
+
+    # Requests
+
+    def _pages(self, kind: type[Any], path: str, query: dict[str, Any]) -> Iterator[Any]:
         cursor = None
         while True:
-            page = self._get(
-                schemas.KeyPage, "/keys", {"limit": schemas.LARGEST_PAGE, **filters, "cursor": cursor}
-            )
+            page = self._get(kind, path, {"limit": schemas.LARGEST_PAGE, **query, "cursor": cursor})
             yield from page.items
             cursor = page.next_cursor
             if cursor is None:
                 return
 
-    def key(self, key_id: str) -> schemas.Key:
-        """The key with this id, or with one that alone begins like this."""
-        return self._get(schemas.Key, f"/keys/{_part(key_id)}")
-
-    def create_key(self, creation: schemas.KeyCreation, *, dry_run: bool = False) -> schemas.IssuedKey:
-        """A new key, and its secret."""
-        return self._post(schemas.IssuedKey, "/keys", creation, dry_run=dry_run)
-
-    # Requests
-
     def _get(self, kind: type[T], path: str, query: dict[str, Any] | None = None) -> T:
-        return _read(kind, self._send("GET", path, query or {}))
+        return _read(kind, self._send("GET", path, query))
 
-    def _post(self, kind: type[T], path: str, body: pydantic.BaseModel | None, *, dry_run: bool = False) -> T:
-        return _read(kind, self._change("POST", path, body, dry_run=dry_run))
+    def _changed(
+        self, method: str, path: str, body: pydantic.BaseModel | None = None, *, etag: str | None = None
+    ) -> schemas.ChangedKey:
+        return _read(schemas.ChangedKey, self._change(method, path, body, etag=etag))
+
+    def _issue(self, kind: type[T], path: str, body: pydantic.BaseModel, idempotency_key: str | None) -> T:
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
+        try:
+            response = self._change("POST", path, body, headers=headers)
+        except ServerUnreachable as error:
+            if not error.maybe_done:
+                raise
+            response = self._change("POST", path, body, headers=headers)
+        return _read(kind, response)
 
     def _change(
         self,
         method: str,
         path: str,
-        body: pydantic.BaseModel | None,
+        body: pydantic.BaseModel | None = None,
         *,
-        dry_run: bool = False,
         etag: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
-        headers = {} if etag is None else {"If-Match": etag}
-        # What was left out is not sent: null means something else.
-        content = None if body is None else body.model_dump_json(exclude_unset=True)
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-        query = {"dry_run": "true"} if dry_run else {}
-        return self._send(method, path, query, content=content, headers=headers)
+        conditions = {} if etag is None else {"If-Match": etag}
+        query = {"dry_run": "true"} if self.dry_run else {}
+        return self._send(method, path, query, body=body, headers={**conditions, **(headers or {})})
 
-    def _send(self, method: str, path: str, query: dict[str, Any], **options: Any) -> httpx.Response:  # noqa: ANN401
-        params = {name: _parameter(value) for name, value in query.items() if value not in (None, [], ())}
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any] | None = None,
+        *,
+        body: pydantic.BaseModel | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        with _reaching(self.server):
+            response = self._http.send(self._request(method, path, query, body=body, headers=headers))
+        return self._admitted(response)
+
+    @contextmanager
+    def _stream(self, path: str) -> Iterator[httpx.Response]:
+        with _reaching(self.server):
+            response = self._http.send(self._request("GET", path), stream=True)
         try:
-            response = self._http.request(
-                method, _BASE + path, params={"tenant": self.tenant, **params}, **options
-            )
-        except httpx.TransportError as error:
-            raise ServerUnreachable(
-                f"The control plane at {self.server} does not answer.",
-                hint="Check its address, and that it runs.",
-            ) from error
+            with _reaching(self.server):
+                if not response.is_success:
+                    response.read()
+                yield self._admitted(response)
+        finally:
+            response.close()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any] | None = None,
+        *,
+        body: pydantic.BaseModel | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Request:
+        said = {name: _parameter(value) for name, value in (query or {}).items() if value not in _NOTHING}
+        headers = dict(headers or {})
+        content = None
+        if body is not None:
+            # What was left out is not sent: null means something else.
+            content = body.model_dump_json(exclude_unset=True)
+            headers["Content-Type"] = "application/json"
+        of_tenant = {"tenant": self.tenant} if path.startswith(_OF_TENANTS) else {}
+        return self._http.build_request(
+            method, _BASE + path, params={**of_tenant, **said}, content=content, headers=headers
+        )
+
+    def _admitted(self, response: httpx.Response) -> httpx.Response:
         if not response.is_success:
             raise ApiError(_problem(response, self.server))
         return response
+
+
+@contextmanager
+def _reaching(server: str) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+        raise ServerUnreachable(
+            f"The control plane at {server} does not answer.", hint="Check its address, and that it runs."
+        ) from error
+    except httpx.TransportError as error:
+        raise ServerUnreachable(
+            f"The control plane at {server} broke the connection, or was too slow.",
+            hint="Whether a change was made is not known: look, then try again.",
+            maybe_done=True,
+        ) from error
+
+
+def _tenant(tenant_id: str) -> str:
+    return f"/tenants/{_part(tenant_id)}"
+
+
+def _administrator(administrator_id: str) -> str:
+    return f"/administrators/{_part(administrator_id)}"
+
+
+def _mapping(response: httpx.Response, server: str) -> dict[str, Any]:
+    try:
+        content = response.json()
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ServerUnreachable(f"{server} does not answer as a control plane does.", hint=_WRONG_ADDRESS)
+    return content
 
 
 def _part(text: str) -> str:
@@ -159,6 +475,8 @@ def _part(text: str) -> str:
 def _parameter(value: Any) -> Any:  # noqa: ANN401 -- what httpx takes
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
     return value
 
 
@@ -169,6 +487,7 @@ def _read(kind: type[T], response: httpx.Response) -> T:
         raise ServerUnreachable(
             "The control plane answered with something else than was asked for.",
             hint="Use the command line of the version of the control plane.",
+            maybe_done=True,
         ) from error
 
 
@@ -178,5 +497,6 @@ def _problem(response: httpx.Response, server: str) -> schemas.ProblemDetails:
     except pydantic.ValidationError as error:
         raise ServerUnreachable(
             f"{server} answered {response.status_code}, and not as a control plane does.",
-            hint="Check its address: it is that of --admin-listen.",
+            hint=_WRONG_ADDRESS,
+            maybe_done=response.is_server_error,
         ) from error

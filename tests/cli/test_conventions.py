@@ -299,7 +299,10 @@ def test_every_command_has_help_that_names_the_environment_variables() -> None:
         for option, variable in (
             ("--data-dir DIRECTORY", "SCOPEGATE_DATA_DIR"),
             ("--redis-url URL", "SCOPEGATE_REDIS_URL"),
-            ("--output [table|json]", "SCOPEGATE_FORMAT"),
+            ("--output [table|wide|json|yaml|name|jsonl]", "SCOPEGATE_FORMAT"),
+            ("--server URL", "SCOPEGATE_SERVER"),
+            ("--context NAME", "SCOPEGATE_CONTEXT"),
+            ("--tenant ID", "SCOPEGATE_TENANT"),
             ("--upstream URL", "SCOPEGATE_UPSTREAM"),
             ("--workers INTEGER", "SCOPEGATE_WORKERS"),
         ):

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from cli.conftest import Instance
 
 
+@pytest.fixture(scope="module", params=["local", "remote"])
+def instance(request: pytest.FixtureRequest) -> Instance:
+    """Through the store, and over HTTP: a command does the same either way."""
+    instance: Instance = request.getfixturevalue(request.param)
+    return instance
+
+
 @pytest.fixture(scope="module")
 def keys(instance: Instance) -> dict[str, str]:
     """The ids of one key for each case."""

@@ -25,7 +25,15 @@ FIELDS = {
     "id", "type", "state", "description", "user", "created_at", "expires_at", "delete_at",
     "retiring_until", "rules",
 }  # fmt: skip
+KNOWN_LATER = {"last_used", "secrets", "etag"}
 CUSTOM = ("--type", "custom", "--url", "/api/recordings/*", "--method", "GET")
+
+
+@pytest.fixture(scope="module", params=["local", "remote"])
+def instance(request: pytest.FixtureRequest) -> Instance:
+    """Through the store, and over HTTP: a command does the same either way."""
+    instance: Instance = request.getfixturevalue(request.param)
+    return instance
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,10 @@ def test_a_key_of_each_type_is_active_at_once(
     assert created["state"] == "active"
     assert created["description"] == "Created for Face-to-Face recording"
     assert {name: created[name] for name in expected} == expected
-    assert instance.data("key", "show", created["id"]) == created
+    shown = instance.data("key", "show", created["id"])
+    assert {name: shown[name] for name in FIELDS} == created
+    assert set(shown) == FIELDS | KNOWN_LATER
+    assert shown["last_used"]["known"] != "used"
 
 
 def test_the_secret_is_shown_once_and_in_no_later_answer(instance: Instance) -> None:
@@ -137,14 +148,15 @@ def test_the_list_is_a_table_of_one_line_a_key_newest_first(instance: Instance) 
     first = instance.create(*CUSTOM, description="The first of two")["id"]
     second = instance.create("--user", "tom", "--expires", "2031-01-01T00:00Z", description="Second")["id"]
     head, *rows = instance.run("key", "list").out.splitlines()
-    assert head.split() == ["ID", "TYPE", "STATE", "USER", "EXPIRES", "RULES", "DESCRIPTION"]
+    assert re.split(r"  +", head) == [
+        "ID", "TYPE", "STATE", "USER", "EXPIRES", "LAST USED", "RULES", "DESCRIPTION",
+    ]  # fmt: skip
     assert len(rows) == len(instance.data("key", "list"))
-    assert re.split(r"  +", rows[0]) == [
-        second, "external", "active", "tom", "2031-01-01T00:00:00Z", "-", "Second",
-    ]  # fmt: skip
-    assert re.split(r"  +", rows[1]) == [
-        first, "custom", "active", "all", "never", "1", "The first of two",
-    ]  # fmt: skip
+    cells = [re.split(r"  +", row) for row in rows[:2]]
+    # Whether the gateway of this instance has begun to count, or none ever did.
+    assert {row.pop(5) for row in cells} <= {"never", "unknown"}
+    assert cells[0] == [second, "external", "active", "tom", "2031-01-01T00:00:00Z", "-", "Second"]
+    assert cells[1] == [first, "custom", "active", "all", "never", "1", "The first of two"]
 
 
 def test_a_key_is_found_by_how_its_id_begins(instance: Instance) -> None:
@@ -188,6 +200,7 @@ def test_rotate(instance: Instance) -> None:
     unchanged = FIELDS - {"retiring_until"}
     assert {name: shown[name] for name in unchanged} == {name: created[name] for name in unchanged}
     (listed,) = (key for key in instance.data("key", "list") if key["id"] == created["id"])
+    del shown["etag"]
     assert listed == shown
 
 
@@ -255,11 +268,11 @@ def test_delete_asks_on_a_terminal(instance: Instance, answer: bytes, code: int,
     try:
         os.write(ours, answer)
         done = subprocess.run(
-            [*SCOPEGATE, "key", "delete", key_id, "--data-dir", str(instance.data_dir)],
+            [*SCOPEGATE, "key", "delete", key_id, *instance.place],
             stdin=theirs,
             capture_output=True,
             text=True,
-            env=environment(),
+            env=environment(instance.env),
             timeout=DEADLINE,
             check=False,
         )

@@ -16,11 +16,18 @@ NOTES = {"method": "POST", "url": "/api/notes"}
 ADD_NOTES = ("--url", "/api/notes", "--method", "POST")
 
 
+@pytest.fixture(scope="module", params=["local", "remote"])
+def instance(request: pytest.FixtureRequest) -> Instance:
+    """Through the store, and over HTTP: a command does the same either way."""
+    instance: Instance = request.getfixturevalue(request.param)
+    return instance
+
+
 def test_rules_are_listed_added_and_removed(instance: Instance) -> None:
     key_id = instance.create(*CUSTOM)["id"]
     added = instance.data("key", "rules", "add", key_id, *ADD_NOTES)
     assert added["rules"] == [RECORDINGS, NOTES]
-    assert added == instance.data("key", "show", key_id)
+    assert added == instance.shown(key_id)
     assert instance.data("key", "rules", "list", key_id) == [{"row": 1, **RECORDINGS}, {"row": 2, **NOTES}]
     listed = instance.run("key", "rules", "list", key_id)
     assert [line.split() for line in listed.out.splitlines()] == [
@@ -114,7 +121,7 @@ def test_edit_changes_what_is_named(
     assert {name: edited[name] for name in expected} == expected
     kept = created.keys() - expected.keys() - {"secret", "delete_at"}
     assert {name: edited[name] for name in kept} == {name: created[name] for name in kept}
-    assert instance.data("key", "show", created["id"]) == edited
+    assert instance.shown(created["id"]) == edited
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ DEADLINE = 30.0  # seconds; generous, for a busy machine is not a failure
 
 # Many short-lived processes import the same modules; they compile them once, outside the tree.
 _COMPILED = tempfile.mkdtemp(prefix="sg-pyc-")
-atexit.register(shutil.rmtree, _COMPILED, ignore_errors=True)
+# Where nobody has signed in to any server.
+_NO_CONTEXTS = tempfile.mkdtemp(prefix="sg-xdg-")
+for _made in (_COMPILED, _NO_CONTEXTS):
+    atexit.register(shutil.rmtree, _made, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment, without what would steer Scopegate or a client, and with `extra`."""
     dropped = re.compile(r"SCOPEGATE_.*|.*_proxy|PYTHONDONTWRITEBYTECODE", re.IGNORECASE)
     kept = {name: value for name, value in os.environ.items() if not dropped.fullmatch(name)}
-    return {**kept, "PYTHONPYCACHEPREFIX": _COMPILED, **(extra or {})}
+    own = {"PYTHONPYCACHEPREFIX": _COMPILED, "XDG_CONFIG_HOME": _NO_CONTEXTS}
+    return {**kept, **own, **(extra or {})}
 
 
 def run(

@@ -98,8 +98,13 @@ def key_page(
     admitted = [key_details(record, now, uses[record.id]) for record in records]
     admitted = [one for one in admitted if _admits(query, one) and _is_idle(query, one, now)]
     field = query.sort.removeprefix("-")
+    # What is answered has whole seconds, in which several keys can be created.
+    created = {record.id: record.created_at for record in records}
     items, cursor = page(
-        admitted, query, lambda one: _order(one, field), descending=query.sort.startswith("-")
+        admitted,
+        query,
+        lambda one: [created[one.id].timestamp(), one.id] if field == "created_at" else _order(one, field),
+        descending=query.sort.startswith("-"),
     )
     return schemas.KeyPage(items=items, next_cursor=cursor, has_more=cursor is not None, total=len(admitted))
 

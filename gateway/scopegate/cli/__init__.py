@@ -1,4 +1,8 @@
-"""The command line; every command is a thin shell around ``scopegate.commands``."""
+"""The command line: a client of the administration API, and what runs and looks after an instance.
+
+What a command needs is imported when it runs: ``--help`` waits for nothing, and a command that goes over
+the network loads neither Redis nor a server.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scopegate.cli.admin import admin_group
 from scopegate.cli.audit import audit_group
+from scopegate.cli.check import check
 from scopegate.cli.demo import demo
+from scopegate.cli.doctor import doctor
 from scopegate.cli.explain import explain
 from scopegate.cli.flag import flag_group
 from scopegate.cli.invocation import Invocation
@@ -19,7 +26,11 @@ from scopegate.cli.key import key_group
 from scopegate.cli.output import Exit, note, report, report_usage
 from scopegate.cli.policies import apply, diff, test
 from scopegate.cli.serve import serve
+from scopegate.cli.shell import completion, version_command
+from scopegate.cli.signin import context_group, login, logout, whoami
 from scopegate.cli.store import store_group
+from scopegate.cli.tenant import tenant_group
+from scopegate.cli.token import token_group
 from scopegate.cli.user import user_group
 from scopegate.core.errors import ScopegateError
 
@@ -60,13 +71,24 @@ for command in (
     demo,
     key_group,
     explain,
+    check,
     apply,
     diff,
     test,
     user_group,
     flag_group,
     audit_group,
+    tenant_group,
+    admin_group,
+    token_group,
+    login,
+    logout,
+    whoami,
+    context_group,
+    doctor,
     store_group,
+    completion,
+    version_command,
 ):
     cli.add_command(command)
 

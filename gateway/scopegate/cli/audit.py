@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from scopegate.cli.invocation import Invocation, lists_instance, on_instance
+from scopegate.cli.answers import JsonObject, answer
 from scopegate.cli.moments import parse_since
-from scopegate.cli.output import Exit, note, print_fields, print_json, print_table
-from scopegate.core.audit import START, Selection, Verification, anchor_of, link, parse
+from scopegate.cli.options import through_api
+from scopegate.cli.output import Exit, note, print_fields, print_table
+from scopegate.core.audit import START, Verification, anchor_of, link, parse
 from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from scopegate.commands import Commands
+    from typing import BinaryIO
+
+    from scopegate.cli.invocation import Invocation
+    from scopegate.client import Client
     from scopegate.core.audit import Link
-    from scopegate.core.deeds import JsonObject
 
 _WIDEST_VALUE = 40  # characters
+_LARGEST_PAGE = 500  # entries in one request
 
 
 @click.group("audit")
@@ -35,30 +40,18 @@ def audit_group() -> None:
 @click.option("--actor", help="Changes by this actor alone.")
 @click.option("--since", help="Changes since then: RFC 3339 with offset, or a period such as 30d, 12h.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Entries at most.")
-@lists_instance
+@through_api
 def list_entries(
     invocation: Invocation, key_id: str | None, actor: str | None, since: str | None, limit: int
 ) -> None:
     """List changes, newest first."""
     after = None if since is None else parse_since(since, datetime.now(UTC))
-    selection = Selection(key_id=key_id, actor=actor, since=after)
-
-    async def action(commands: Commands) -> list[JsonObject]:
-        return await commands.list_audit(selection, limit)
-
-    entries = invocation.run(action)
-    if invocation.wants_lines:
-        for entry in entries:
-            click.echo(json.dumps(entry, ensure_ascii=False, separators=(",", ":")))
-    elif invocation.wants_json:
-        print_json(entries)
-    elif not entries:
+    with invocation.client() as client:
+        found = client.audit(page=min(limit, _LARGEST_PAGE), key=key_id, actor=actor, since=after)
+        entries = list(itertools.islice(found, limit))
+    if not entries:
         note("There is no such change.")
-    else:
-        print_table(
-            ("SEQUENCE", "AT", "ACTOR", "ACTION", "TARGET", "CHANGED", "REASON"),
-            [_row(one) for one in entries],
-        )
+    answer(invocation, entries, lambda: _print_entries(invocation, entries), name="sequence")
 
 
 @audit_group.command("verify")
@@ -67,40 +60,20 @@ def list_entries(
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="A file that was exported, in place of the log.",
 )
-@on_instance
+@through_api
 def verify(invocation: Invocation, file: Path | None) -> int:
     """Check that no entry was changed, removed, added or moved.
 
     Ends with 0 if the log is whole and with 1 if it is not. A file can have lost entries at its end that
     it does not tell of: compare the sequence and the hash of its newest entry with those of the log.
     """
-
-    async def action(commands: Commands) -> Verification:
-        return await commands.verify_audit()
-
-    verification = invocation.run(action) if file is None else _verify_file(file)
-    broken, newest = verification.broken, verification.reached
-    if invocation.wants_json:
-        print_json(
-            {
-                "whole": broken is None,
-                "entries": verification.count,
-                "sequence": newest.sequence,
-                "hash": newest.hash,
-                "broken_at": None if broken is None else broken.sequence,
-                "what": None if broken is None else broken.what,
-            }
-        )
+    if file is None:
+        with invocation.client() as client:
+            told = client.verify_audit().model_dump(mode="json")
     else:
-        print_fields(
-            [
-                ("log", "whole" if broken is None else f"broken at {broken.sequence}: {broken.what}"),
-                ("whole entries", str(verification.count)),
-                ("newest of them", str(newest.sequence)),
-                ("its hash", newest.hash),
-            ]
-        )
-    return Exit.OK if broken is None else Exit.NEGATIVE
+        told = _told(_verify_file(file))
+    answer(invocation, told, lambda: _print_verification(told))
+    return Exit.OK if told["whole"] else Exit.NEGATIVE
 
 
 @audit_group.command("export")
@@ -110,20 +83,9 @@ def verify(invocation: Invocation, file: Path | None) -> int:
     required=True,
     help="A new file, which only you can read: one entry a line, oldest first.",
 )
-@on_instance
+@through_api
 def export(invocation: Invocation, file: Path) -> None:
     """Write all entries that are kept to a new file, with their hashes."""
-
-    async def action(commands: Commands) -> Link:
-        newest = START
-        async with aclosing(commands.export_audit()) as lines:
-            async for line in lines:
-                target.write(line + b"\n")
-                with suppress(ValueError):  # what was damaged is exported as it is
-                    newest = link(parse(line))
-        target.flush()
-        return newest
-
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
@@ -132,14 +94,62 @@ def export(invocation: Invocation, file: Path) -> None:
         ) from error
     with os.fdopen(descriptor, "wb") as target:
         try:
-            newest = invocation.run(action)
+            with invocation.client() as client:
+                newest = _write(client, target)
         except BaseException:
             file.unlink()
             raise
-    if invocation.wants_json:
-        print_json({"file": str(file), "sequence": newest.sequence, "hash": newest.hash})
-    else:
-        print_fields([("file", str(file)), ("newest", str(newest.sequence)), ("its hash", newest.hash)])
+    told = {"file": str(file), "sequence": newest.sequence, "hash": newest.hash}
+    answer(
+        invocation,
+        told,
+        lambda: print_fields(
+            [("file", str(file)), ("newest", str(newest.sequence)), ("its hash", newest.hash)]
+        ),
+    )
+
+
+def _write(client: Client, target: BinaryIO) -> Link:
+    newest = START
+    for line in client.export_audit():
+        target.write(line + b"\n")
+        with suppress(ValueError):  # what was damaged is exported as it is
+            newest = link(parse(line))
+    target.flush()
+    return newest
+
+
+def _told(verification: Verification) -> JsonObject:
+    broken, newest = verification.broken, verification.reached
+    return {
+        "whole": broken is None,
+        "entries": verification.count,
+        "sequence": newest.sequence,
+        "hash": newest.hash,
+        "broken_at": None if broken is None else broken.sequence,
+        "what": None if broken is None else broken.what,
+    }
+
+
+def _print_verification(told: JsonObject) -> None:
+    print_fields(
+        [
+            ("log", "whole" if told["whole"] else f"broken at {told['broken_at']}: {told['what']}"),
+            ("whole entries", str(told["entries"])),
+            ("newest of them", str(told["sequence"])),
+            ("its hash", told["hash"]),
+        ]
+    )
+
+
+def _print_entries(invocation: Invocation, entries: list[JsonObject]) -> None:
+    if not entries:
+        return
+    more = ("ORIGIN", "HASH") if invocation.wants_wide else ()
+    print_table(
+        ("SEQUENCE", "AT", "ACTOR", "ACTION", "TARGET", "CHANGED", "REASON", *more),
+        [(*_row(one), *((one["origin"], one["hash"]) if more else ())) for one in entries],
+    )
 
 
 def _verify_file(file: Path) -> Verification:

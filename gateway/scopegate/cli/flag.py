@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scopegate.cli.invocation import Invocation, changes_instance
-from scopegate.cli.output import print_fields, print_json
+from scopegate.cli.answers import answer
+from scopegate.cli.options import changes_through_api
+from scopegate.cli.output import print_fields
 
 if TYPE_CHECKING:
-    from scopegate.commands import Commands
+    from scopegate.cli.invocation import Invocation
 
 
 @click.group("flag")
@@ -20,17 +21,13 @@ def flag_group() -> None:
 
 @flag_group.command("scoped-api")
 @click.argument("state", type=click.Choice(["on", "off"]), required=False)
-@changes_instance
+@changes_through_api
 def scoped_api(invocation: Invocation, state: str | None) -> None:
     """Whether custom keys can be created and given rules; all keys keep working. Without STATE, tell it."""
-
-    async def action(commands: Commands) -> bool:
-        if state is not None:
-            await commands.set_scoped_api(on=state == "on")
-        return await commands.scoped_api()
-
-    on = invocation.run(action)
-    if invocation.wants_json:
-        print_json({"scoped_api": on})
-    else:
-        print_fields([("scoped-api", "on" if on else "off")])
+    with invocation.client() as client:
+        flag = client.scoped_api() if state is None else client.set_scoped_api(on=state == "on")
+    answer(
+        invocation,
+        {"scoped_api": flag.on},
+        lambda: print_fields([("scoped-api", "on" if flag.on else "off")]),
+    )

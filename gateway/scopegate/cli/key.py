@@ -1,4 +1,4 @@
-"""``scopegate key``: create, list, show, enable, disable, extend, delete. The other verbs are beside this."""
+"""``scopegate key``: create, list, show. The other verbs are beside this."""
 
 from __future__ import annotations
 
@@ -7,28 +7,59 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scopegate.cli.invocation import Invocation, changes_instance, on_instance
-from scopegate.cli.keyanswer import ALL_USERS, print_issued, print_key, secret_file_option, secret_place
+from scopegate.cli.answers import JsonObject, answer
+from scopegate.cli.explain import test_key
+from scopegate.cli.keyanswer import (
+    ALL_USERS,
+    KEY_MEMBERS,
+    key_object,
+    last_use,
+    print_issued,
+    print_key,
+)
 from scopegate.cli.keyedit import duplicate, edit
+from scopegate.cli.keynumbers import quota, usage
+from scopegate.cli.keyreference import find_key
 from scopegate.cli.keyrotation import rotate
-from scopegate.cli.keyrules import rules_group, rules_of
-from scopegate.cli.moments import NEVER, parse_expiry
-from scopegate.cli.output import confirm, note, print_json, print_table
-from scopegate.core.keys import KeyRecord, KeyType
-from scopegate.representations import key_object
+from scopegate.cli.keyrules import rule_options, rules_group, rules_of
+from scopegate.cli.keystates import delete, disable, enable, extend
+from scopegate.cli.moments import NEVER, parse_days, parse_expiry
+from scopegate.cli.options import changes_through_api, through_api
+from scopegate.cli.output import note, print_table
+from scopegate.cli.secretplace import secret_file_option, secret_place
+from scopegate.cli.verbs import Group
+from scopegate.core.keys import KeyState, KeyType
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scopegate.commands import Commands, IssuedKey
+    from scopegate.cli.invocation import Invocation
+
+SORTS = tuple(
+    f"{order}{member}"
+    for member in ("created_at", "expires_at", "description", "last_used")
+    for order in ("", "-")
+)
 
 
-@click.group("key")
+@click.group("key", cls=Group)
 def key_group() -> None:
     """Create and manage API keys."""
 
 
-for command in (rotate, edit, duplicate, rules_group):
+for command in (
+    rotate,
+    edit,
+    duplicate,
+    enable,
+    disable,
+    extend,
+    delete,
+    rules_group,
+    test_key,
+    usage,
+    quota,
+):
     key_group.add_command(command)
 
 
@@ -37,66 +68,111 @@ for command in (rotate, edit, duplicate, rules_group):
 @click.option(
     "--description", required=True, help="What the key is for, e.g. 'Created for Face-to-Face recording'."
 )
-@click.option(
-    "--url", "urls", multiple=True, help="A URL that a custom key opens; * is a wildcard. Repeatable."
-)
-@click.option("--method", "methods", multiple=True, help="The method for each --url, in the same order.")
+@rule_options
 @click.option(
     "--user", default=ALL_USERS, show_default=True, help="The id of the one user whom the key acts for."
 )
 @click.option(
-    "--expires", default=NEVER, show_default=True, help="RFC 3339 with offset, or a period: 90d, 12h."
+    "--expires", help="RFC 3339 with offset, a period (90d, 12h), or never; otherwise the tenant's default."
+)
+@click.option(
+    "--idempotency-key",
+    metavar="TEXT",
+    help="Of several creations with the same TEXT within a day, make one.",
 )
 @secret_file_option
-@changes_instance
+@changes_through_api
 def create(
     invocation: Invocation,
     key_type: str,
     description: str,
+    allowed: tuple[str, ...],
     urls: tuple[str, ...],
     methods: tuple[str, ...],
     user: str,
-    expires: str,
+    expires: str | None,
+    idempotency_key: str | None,
     secret_file: Path | None,
 ) -> None:
     """Create a key. Its secret is shown this once."""
-    rules = rules_of(urls, methods)
-    expires_at = parse_expiry(expires, datetime.now(UTC))
+    expiry = {} if expires is None else {"expires_at": parse_expiry(expires, datetime.now(UTC))}
+    with secret_place(invocation, secret_file, KEY_MEMBERS) as write_secret:
+        from scopegate.cli.bodies import body  # noqa: PLC0415 -- --help does without the client's parts
+        from scopegate.client import schemas  # noqa: PLC0415
 
-    async def action(commands: Commands) -> tuple[IssuedKey, datetime]:
-        issued = await commands.create_key(
-            key_type=KeyType(key_type),
+        creation = body(
+            schemas.KeyCreation,
+            type=KeyType(key_type),
             description=description,
-            expires_at=expires_at,
             user=None if user == ALL_USERS else user,
-            rules=rules,
+            rules=rules_of(allowed, urls, methods),
+            **expiry,
         )
-        return issued, commands.now()
-
-    with secret_place(secret_file) as write_secret:
-        issued, now = invocation.run(action)
-        write_secret(issued.new_secret)
-    print_issued(invocation, issued, now, secret_file)
+        with invocation.client() as client:
+            issued = client.create_key(creation, idempotency_key=idempotency_key)
+        write_secret(issued.secret)
+    print_issued(invocation, issued, secret_file)
 
 
 @key_group.command("list")
-@on_instance
-def list_keys(invocation: Invocation) -> None:
-    """List all keys, newest first."""
+@click.option("--type", "types", type=click.Choice([kind.value for kind in KeyType]), multiple=True)
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice([state.value for state in KeyState if state is not KeyState.DELETED]),
+    multiple=True,
+)
+@click.option("--user", help="Only keys of this user.")
+@click.option("--q", "words", metavar="TEXT", help="Only keys with this in their id or description.")
+@click.option("--idle", metavar="PERIOD", help="Only keys that were not used for so long, for sure: 90d.")
+@click.option(
+    "--sort", type=click.Choice(SORTS), default="-created_at", show_default=True, help="-: the largest first."
+)
+@through_api
+def list_keys(
+    invocation: Invocation,
+    types: tuple[str, ...],
+    states: tuple[str, ...],
+    user: str | None,
+    words: str | None,
+    idle: str | None,
+    sort: str,
+) -> None:
+    """List keys, newest first; those that all of the filters admit."""
+    days = None if idle is None else parse_days(idle)
+    with invocation.client() as client:
+        keys = [
+            key_object(key)
+            for key in client.keys(
+                type=list(types), state=list(states), user=user, q=words, idle=days, sort=sort
+            )
+        ]
+    if not keys:
+        note(
+            "There is no such key."
+            if types or states or user or words or idle
+            else "There are no keys. "
+            "Create one with: scopegate key create --type external --description '...'"
+        )
+    answer(invocation, keys, lambda: _print_table(invocation, keys), name="id")
 
-    async def action(commands: Commands) -> tuple[list[KeyRecord], datetime]:
-        return await commands.list_keys(), commands.now()
 
-    records, now = invocation.run(action)
-    if invocation.wants_json:
-        print_json([key_object(record, now) for record in records])
+@key_group.command("show")
+@click.argument("key_id", metavar="ID")
+@through_api
+def show(invocation: Invocation, key_id: str) -> None:
+    """Show one key; ID may be the beginning of an id, or a description."""
+    with invocation.client() as client:
+        key, etag = client.versioned_key(find_key(client, key_id).id)
+    print_key(invocation, key, etag=etag)
+
+
+def _print_table(invocation: Invocation, keys: list[JsonObject]) -> None:
+    if not keys:
         return
-    if not records:
-        note("There are no keys. Create one with: scopegate key create --type external --description '...'")
-        return
-    shown = [key_object(record, now) for record in records]
+    more = ("CREATED", "OLD SECRET UNTIL") if invocation.wants_wide else ()
     print_table(
-        ("ID", "TYPE", "STATE", "USER", "EXPIRES", "RULES", "DESCRIPTION"),
+        ("ID", "TYPE", "STATE", "USER", "EXPIRES", "LAST USED", "RULES", *more, "DESCRIPTION"),
         [
             (
                 key["id"],
@@ -104,87 +180,11 @@ def list_keys(invocation: Invocation) -> None:
                 key["state"],
                 key["user"] or ALL_USERS,
                 key["expires_at"] or NEVER,
+                last_use(key["last_used"]),
                 str(len(key["rules"])) if key["type"] == KeyType.CUSTOM else "-",
+                *((key["created_at"], key["retiring_until"] or "-") if more else ()),
                 key["description"],
             )
-            for key in shown
+            for key in keys
         ],
     )
-
-
-@key_group.command("show")
-@click.argument("key_id", metavar="ID")
-@on_instance
-def show(invocation: Invocation, key_id: str) -> None:
-    """Show one key; ID may be the beginning of an id."""
-
-    async def action(commands: Commands) -> tuple[KeyRecord, datetime]:
-        return await commands.find_key(key_id), commands.now()
-
-    record, now = invocation.run(action)
-    print_key(invocation, record, now)
-
-
-@key_group.command("enable")
-@click.argument("key_id", metavar="ID")
-@changes_instance
-def enable(invocation: Invocation, key_id: str) -> None:
-    """Enable a key that was disabled."""
-    _set_enabled(invocation, key_id, enabled=True)
-
-
-@key_group.command("disable")
-@click.argument("key_id", metavar="ID")
-@changes_instance
-def disable(invocation: Invocation, key_id: str) -> None:
-    """Disable a key at once; it can be enabled again."""
-    _set_enabled(invocation, key_id, enabled=False)
-
-
-@key_group.command("extend")
-@click.argument("key_id", metavar="ID")
-@click.option("--expires", required=True, help="RFC 3339 with offset, a period (90d, 12h), or never.")
-@changes_instance
-def extend(invocation: Invocation, key_id: str, expires: str) -> None:
-    """Give a key another expiry, also one that expired less than seven days ago."""
-    expires_at = parse_expiry(expires, datetime.now(UTC))
-
-    async def action(commands: Commands) -> tuple[KeyRecord, datetime]:
-        found = await commands.find_key(key_id)
-        return await commands.extend_key(found.id, expires_at), commands.now()
-
-    record, now = invocation.run(action)
-    print_key(invocation, record, now)
-
-
-@key_group.command("delete")
-@click.argument("key_id", metavar="ID")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@changes_instance
-def delete(invocation: Invocation, key_id: str, *, yes: bool) -> None:
-    """Delete a key for good, at once."""
-
-    async def find(commands: Commands) -> KeyRecord:
-        return await commands.find_key(key_id)
-
-    found = invocation.run(find)
-    if not yes:
-        confirm(f"Delete {found.id} ({found.description}) for good?")
-
-    async def action(commands: Commands) -> None:
-        await commands.delete_key(found.id)
-
-    invocation.run(action)
-    if invocation.wants_json:
-        print_json({"id": found.id, "state": "deleted"})
-    else:
-        note(f"Deleted {found.id}: {found.description}")
-
-
-def _set_enabled(invocation: Invocation, key_id: str, *, enabled: bool) -> None:
-    async def action(commands: Commands) -> tuple[KeyRecord, datetime]:
-        found = await commands.find_key(key_id)
-        return await commands.set_enabled(found.id, enabled=enabled), commands.now()
-
-    record, now = invocation.run(action)
-    print_key(invocation, record, now)

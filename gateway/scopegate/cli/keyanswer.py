@@ -2,113 +2,110 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from scopegate.cli.answers import JsonObject, answer
 from scopegate.cli.moments import NEVER
-from scopegate.cli.output import note, print_fields, print_json
-from scopegate.core.errors import InvalidInput
-from scopegate.representations import key_object, timestamp
+from scopegate.cli.output import note, print_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from pathlib import Path
 
     from scopegate.cli.invocation import Invocation
-    from scopegate.commands import EditedKey, IssuedKey
-    from scopegate.core.keys import KeyRecord
+    from scopegate.client import schemas
 
 ALL_USERS = "all"
+_SAID_ON_STDERR = {"warnings", "secret_status"}
 
-secret_file_option = click.option(
-    "--secret-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the secret to a new file that only you can read, and do not print it.",
+# The members of the answer that has a key's secret, in their order.
+KEY_MEMBERS = (
+    *("id", "type", "state", "description", "user", "created_at", "expires_at", "delete_at"),
+    *("retiring_until", "rules", "secret"),
+)
+
+if_match_option = click.option(
+    "--if-match",
+    "etag",
+    metavar="ETAG",
+    help="Only if this is still the version of the key, as 'show' tells it.",
 )
 
 
-def print_key(invocation: Invocation, record: KeyRecord, now: datetime) -> None:
-    """Answer with one key."""
-    if invocation.wants_json:
-        print_json(key_object(record, now))
-    else:
-        _print_fields(record, now)
+def key_object(key: schemas.Key) -> JsonObject:
+    """A key as it is printed for programs."""
+    return key.model_dump(mode="json", exclude=_SAID_ON_STDERR)
 
 
-def print_edited(invocation: Invocation, edited: EditedKey, now: datetime) -> None:
+def last_use(known: JsonObject) -> str:
+    """What is known of a last use, and no more than that."""
+    match known["known"]:
+        case "used":
+            return str(known["at"])
+        case "not_since":
+            return f"not since {known['at']}"
+        case "nothing":
+            return "unknown"
+        case _:
+            return "never"
+
+
+def print_key(invocation: Invocation, key: schemas.Key, *, etag: str | None = None) -> None:
+    """Answer with one key; `etag` is its version, where that is known."""
+    shown = key_object(key) | ({} if etag is None else {"etag": etag})
+    answer(invocation, shown, lambda: print_fields(_fields(shown)), name="id")
+
+
+def print_changed(invocation: Invocation, key: schemas.ChangedKey) -> None:
     """Answer with a key that was changed, and say what is to be said of that."""
-    for warning in edited.warnings:
-        note(f"warning: {warning}")
-    print_key(invocation, edited.record, now)
+    _warn(key)
+    print_key(invocation, key)
 
 
-def print_issued(invocation: Invocation, issued: IssuedKey, now: datetime, secret_file: Path | None) -> None:
+def print_issued(invocation: Invocation, key: schemas.IssuedKey, secret_file: Path | None) -> None:
     """Answer with a key and its secret, which is shown this once, or not at all if it is in a file."""
-    for warning in issued.warnings:
+    _warn(key)
+    shown = {**key_object(key), "secret": None if secret_file is not None else key.secret}
+    answer(invocation, shown, lambda: print_fields(_fields(shown)), name="id")
+    if key.secret is None:
+        if key.secret_status == "already_shown":  # noqa: S105 -- no secret
+            note("This was done before with the same idempotency key; the secret was shown then.")
+    elif secret_file is not None:
+        note(f"The secret is in {secret_file}.")
+    elif not invocation.wants_data:
+        note("Copy the secret now. You will not be able to see it again.")
+
+
+def _warn(key: schemas.ChangedKey) -> None:
+    for warning in key.warnings:
         note(f"warning: {warning}")
-    shown_secret = None if secret_file is not None else issued.new_secret
-    if invocation.wants_json:
-        print_json({**key_object(issued.record, now), "secret": shown_secret})
-        return
-    _print_fields(issued.record, now, secret=shown_secret)
-    note(
-        f"The secret is in {secret_file}."
-        if secret_file is not None
-        else "Copy the secret now. You will not be able to see it again."
-    )
 
 
-def _print_fields(record: KeyRecord, now: datetime, *, secret: str | None = None) -> None:
-    shown = key_object(record, now)
+def _fields(key: JsonObject) -> list[tuple[str, str]]:
     fields = [
-        ("id", record.id),
-        ("type", shown["type"]),
-        ("state", shown["state"]),
-        ("description", record.description),
-        ("user", record.user or ALL_USERS),
-        ("created", shown["created_at"]),
-        ("expires", shown["expires_at"] or NEVER),
+        ("id", key["id"]),
+        ("type", key["type"]),
+        ("state", key["state"]),
+        ("description", key["description"]),
+        ("user", key["user"] or ALL_USERS),
+        ("created", key["created_at"]),
+        ("expires", key["expires_at"] or NEVER),
     ]
-    if record.delete_at is not None:
-        fields.append(("deleted", timestamp(record.delete_at) or NEVER))
-    if shown["retiring_until"] is not None:
-        fields.append(("old secret", f"valid until {shown['retiring_until']}"))
+    if key["delete_at"] is not None:
+        fields.append(("deleted", key["delete_at"]))
+    if "last_used" in key:
+        fields.append(("last used", last_use(key["last_used"])))
+    if key["retiring_until"] is not None:
+        fields.append(("old secret", f"valid until {key['retiring_until']}{_old_use(key)}"))
     fields.extend(
-        (f"rule {row}", f"{rule.method} {rule.url}") for row, rule in enumerate(record.rules, start=1)
+        (f"rule {row}", f"{rule['method']} {rule['url']}") for row, rule in enumerate(key["rules"], start=1)
     )
-    if secret is not None:
-        fields.append(("secret", secret))
-    print_fields(fields)
+    if key.get("secret") is not None:
+        fields.append(("secret", key["secret"]))
+    return fields
 
 
-@contextmanager
-def secret_place(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """What writes a secret to a new file at `path`, or nowhere without one.
-
-    The file is made first, for a secret that then cannot be written is lost; it goes again if
-    there is no key in the end.
-
-    Raises:
-        InvalidInput: there is such a file, or it cannot be made.
-    """
-    if path is None:
-        yield lambda _secret: None
-        return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise InvalidInput(
-            "secret_file",
-            f"Cannot create {path}: {error.strerror}.",
-            hint="Name a file that does not exist yet, in a directory that you may write to.",
-        ) from error
-    with os.fdopen(descriptor, "w") as file:
-        try:
-            yield lambda secret: print(secret, file=file)
-        except BaseException:
-            path.unlink()
-            raise
+def _old_use(key: JsonObject) -> str:
+    old = [secret for secret in key.get("secrets", ()) if secret["status"] == "retiring"]
+    return f", last used {last_use(old[0]['last_used'])}" if old else ""

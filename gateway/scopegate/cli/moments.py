@@ -71,6 +71,18 @@ def parse_since(text: str, now: datetime) -> datetime:
     return moment
 
 
+def parse_days(text: str) -> int:
+    """How many whole days a period has.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    period = _period(text, "d")
+    if period is None:
+        raise InvalidInput("idle", f"{text!r} is not a number of days.", hint="Write a period such as 90d.")
+    return period.days
+
+
 def _period(text: str, units: str) -> timedelta | None:
     period = _PERIOD.fullmatch(text)
     if period is None or period[2] not in units:

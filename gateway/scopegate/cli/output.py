@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +20,6 @@ from scopegate.core.errors import (
     StaleVersion,
     StoreUnavailable,
 )
-from scopegate.policyfiles import PolicyFileError
-from scopegate.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,14 +27,13 @@ if TYPE_CHECKING:
     from scopegate.cli.invocation import Invocation
 
 
-# The settings that are also options, and those that are also environment variables.
+# The settings that are also options.
 FLAGS = frozenset(
     {
         *("upstream", "listen", "admin_listen", "forward_auth_listen", "workers", "redis_url", "data_dir"),
         "upstream_listen",
     }
 )
-VARIABLES = frozenset({*Settings.model_fields, "config"})
 
 
 class Exit(IntEnum):
@@ -50,7 +47,14 @@ class Exit(IntEnum):
     CONFLICT = 5
     INVALID = 6
     UNAVAILABLE = 7
+    PARTLY = 8
     INTERRUPTED = 130
+
+
+class NotSignedIn(ScopegateError):
+    """There is no token for the server that is meant."""
+
+    code = "not_signed_in"
 
 
 _EXITS: tuple[tuple[type[ScopegateError], Exit], ...] = (
@@ -58,17 +62,27 @@ _EXITS: tuple[tuple[type[ScopegateError], Exit], ...] = (
     (NotFound, Exit.NOT_FOUND),
     (FeatureDisabled, Exit.FORBIDDEN),
     (Forbidden, Exit.FORBIDDEN),
+    (NotSignedIn, Exit.FORBIDDEN),
     (Conflict, Exit.CONFLICT),
     (StaleVersion, Exit.CONFLICT),
     (InvalidInput, Exit.INVALID),
-    (PolicyFileError, Exit.INVALID),
     (StoreUnavailable, Exit.UNAVAILABLE),
 )
+_EXITS_OF_STATUSES = {
+    401: Exit.FORBIDDEN,
+    403: Exit.FORBIDDEN,
+    404: Exit.NOT_FOUND,
+    409: Exit.CONFLICT,
+    412: Exit.CONFLICT,
+    428: Exit.CONFLICT,
+    429: Exit.UNAVAILABLE,
+}
+_SERVER_ERRORS = 500
 
 
-def print_json(value: object) -> None:
-    """Print `value` for programs."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+def exit_of_status(status: int) -> Exit:
+    """Which exit code a refusal of the administration API is."""
+    return _EXITS_OF_STATUSES.get(status, Exit.INVALID if status < _SERVER_ERRORS else Exit.UNAVAILABLE)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -85,6 +99,11 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
         click.echo(f"{name.ljust(width)}  {_one_line(value)}")
+
+
+def print_line(text: str) -> None:
+    """Print one line of data."""
+    click.echo(_one_line(text))
 
 
 def note(text: str) -> None:
@@ -107,13 +126,35 @@ def confirm(question: str) -> None:
 
 def report(error: ScopegateError, invocation: Invocation) -> Exit:
     """Say what went wrong, on stderr, and which exit code that is."""
-    if invocation.wants_json:
-        click.echo(json.dumps(_problem(error)), err=True)
+    problem = getattr(error, "problem", None)  # what the API said
+    if problem is None:
+        _tell(error, invocation)
     else:
-        note(f"error: {_where(error)}{error.message}")
-        if error.hint:
-            note(f"hint: {error.hint}")
-    return next((code for kind, code in _EXITS if isinstance(error, kind)), Exit.NEGATIVE)
+        _tell(error, invocation, document=problem.model_dump(mode="json", exclude_none=True))
+        # In this process nobody can look a request up.
+        if invocation.is_remote and not invocation.wants_data:
+            note(f"request-id: {problem.instance.removeprefix('urn:uuid:')}")
+    return exit_of(error)
+
+
+def exit_of(error: ScopegateError) -> Exit:
+    """Which exit code belongs to what went wrong."""
+    known = next((code for kind, code in _EXITS if isinstance(error, kind)), None)
+    if known is not None:
+        return known
+    # Whatever raised one of these has imported its module; nobody else waits for that.
+    from scopegate.client import ApiError, ServerUnreachable  # noqa: PLC0415
+    from scopegate.policyfiles import PolicyFileError  # noqa: PLC0415
+
+    match error:
+        case ApiError():
+            return exit_of_status(error.status)
+        case ServerUnreachable():
+            return Exit.UNAVAILABLE
+        case PolicyFileError():
+            return Exit.INVALID
+        case _:
+            return Exit.NEGATIVE
 
 
 def report_usage(error: click.ClickException, invocation: Invocation) -> Exit:
@@ -123,17 +164,29 @@ def report_usage(error: click.ClickException, invocation: Invocation) -> Exit:
         return Exit.USAGE
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = None if context is None else f"See: {context.command_path} --help"
-    if context is not None and not invocation.wants_json:
+    if context is not None and not invocation.wants_data:
         note(context.get_usage())
-    report(ScopegateError(error.format_message(), hint=hint, code="usage"), invocation)
+    _tell(ScopegateError(error.format_message(), hint=hint, code="usage"), invocation)
     return Exit.USAGE
+
+
+def _tell(error: ScopegateError, invocation: Invocation, *, document: dict[str, Any] | None = None) -> None:
+    if invocation.wants_data:
+        click.echo(json.dumps(_problem(error) if document is None else document), err=True)
+        return
+    note(f"error: {_where(error)}{error.message}")
+    if error.hint:
+        note(f"hint: {error.hint}")
 
 
 def _where(error: ScopegateError) -> str:
     if not isinstance(error, ConfigurationError):
         return ""
+    from scopegate.settings import Settings  # noqa: PLC0415 -- what read the settings has it
+
     flag = [f"--{error.setting.replace('_', '-')}"] if error.setting in FLAGS else []
-    variable = [f"SCOPEGATE_{error.setting.upper()}"] if error.setting in VARIABLES else []
+    is_variable = error.setting in {*Settings.model_fields, "config"}
+    variable = [f"SCOPEGATE_{error.setting.upper()}"] if is_variable else []
     names = ", ".join(flag + variable)
     return f"{error.setting} ({names}): " if names else f"{error.setting}: "
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scopegate import settings as configuration
 from scopegate.cli.output import note
 from scopegate.core.admintokens import BOOTSTRAP_LIFETIME
 from scopegate.core.errors import StoreUnavailable
@@ -46,10 +44,13 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 -- the settings model validates
     Every option is also an environment variable, SCOPEGATE_<OPTION>, or a line of the YAML file
     that SCOPEGATE_CONFIG names.
     """
-    settings = configuration.load(**flags)
     # The servers are imported by those commands alone that run one.
-    from scopegate import serving  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415
 
+    from scopegate import serving  # noqa: PLC0415
+    from scopegate import settings as configuration  # noqa: PLC0415
+
+    settings = configuration.load(**flags)
     first_steps: list[str] = []
     serving.serve(
         settings,

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scopegate import settings as configuration
-from scopegate.cli.invocation import Invocation, on_data_dir
-from scopegate.cli.output import confirm, note, print_fields, print_json
+from scopegate.cli.answers import JsonObject, answer
+from scopegate.cli.options import on_data_dir
+from scopegate.cli.output import confirm, note, print_fields
 from scopegate.core.errors import ConfigurationError, NotFound
 from scopegate.representations import timestamp
-from scopegate.store import appendonly
-from scopegate.store.embedded import EmbeddedStore, damaged
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from scopegate.cli.invocation import Invocation
 
 
 @click.group("store")
@@ -32,14 +32,15 @@ def repair(invocation: Invocation, *, yes: bool) -> None:
     All that was written after the first damage is lost: keys that were created there are gone, and keys
     that were disabled or deleted there are valid again. A copy of all files is kept.
     """
+    from scopegate.store import appendonly  # noqa: PLC0415 -- it brings Redis along
+    from scopegate.store.embedded import EmbeddedStore, damaged  # noqa: PLC0415
+
     data_dir = _data_dir(invocation)
     with EmbeddedStore(data_dir).at_rest():
         found = appendonly.find_damage(data_dir)
         if found is None:
-            if invocation.wants_json:
-                print_json({"damaged": False})
-            else:
-                note(f"No damage is to be seen in {data_dir / appendonly.DIRECTORY}.")
+            place = data_dir / appendonly.DIRECTORY
+            answer(invocation, {"damaged": False}, lambda: note(f"No damage is to be seen in {place}."))
             return
         if found.survey is None:
             raise damaged(data_dir, found)
@@ -52,31 +53,36 @@ def repair(invocation: Invocation, *, yes: bool) -> None:
             )
         copy = appendonly.back_up(data_dir)
         appendonly.cut_off(found.file, sound)
-    if invocation.wants_json:
-        print_json(
-            {
-                "damaged": True,
-                "file": str(found.file),
-                "kept_bytes": sound,
-                "lost_bytes": size - sound,
-                "kept_until": until,
-                "copy": str(copy),
-            }
-        )
-        return
-    print_fields(
-        [
-            ("file", str(found.file)),
-            ("kept", f"{sound:,} bytes"),
-            ("lost", f"{size - sound:,} bytes"),
-            ("kept until", until or "unknown"),
-            ("copy", str(copy)),
-        ]
+    told: JsonObject = {
+        "damaged": True,
+        "file": str(found.file),
+        "kept_bytes": sound,
+        "lost_bytes": size - sound,
+        "kept_until": until,
+        "copy": str(copy),
+    }
+    answer(
+        invocation,
+        told,
+        lambda: print_fields(
+            [
+                ("file", told["file"]),
+                ("kept", f"{sound:,} bytes"),
+                ("lost", f"{size - sound:,} bytes"),
+                ("kept until", until or "unknown"),
+                ("copy", told["copy"]),
+            ]
+        ),
     )
+    if invocation.wants_data:
+        return
     note("Look through the keys and users, and disable again what has to be: scopegate key list")
 
 
 def _data_dir(invocation: Invocation) -> Path:
+    from scopegate import settings as configuration  # noqa: PLC0415 -- they bring Redis along
+    from scopegate.store import appendonly  # noqa: PLC0415
+
     settings = configuration.load(data_dir=invocation.data_dir)
     if settings.redis_url is not None:
         raise ConfigurationError(

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import click
 
-from scopegate.cli.invocation import Invocation, changes_instance, on_instance
-from scopegate.cli.output import confirm, note, print_fields, print_json, print_table
+from scopegate.cli.answers import JsonObject, answer
+from scopegate.cli.options import changes_store, on_store, through_api
+from scopegate.cli.output import confirm, note, print_fields, print_table
+from scopegate.cli.verbs import Group
 from scopegate.core.principal import User
 from scopegate.representations import user_object
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from scopegate.cli.invocation import Invocation
     from scopegate.commands import Commands
     from scopegate.core.principal import Principal
 
+_LARGEST_PAGE = 500  # people in one request
 
-@click.group("user")
+
+@click.group("user", cls=Group)
 def user_group() -> None:
     """Look at users, and change what they may do."""
 
 
 @user_group.command("list")
-@on_instance
+@on_store
 def list_users(invocation: Invocation) -> None:
     """List all users."""
 
@@ -32,26 +38,50 @@ def list_users(invocation: Invocation) -> None:
         return await commands.list_users()
 
     users = invocation.run(action)
-    if invocation.wants_json:
-        print_json([user_object(user) for user in users])
-        return
     if not users:
         note("There are no users. Add one with: scopegate user add ID --name NAME --role ROLE")
-        return
-    print_table(
-        ("ID", "NAME", "ORGANIZATION", "STATUS", "GROUPS", "ROLES"),
-        [
-            (
-                user.id,
-                user.name,
-                user.organization,
-                "active" if user.active else "inactive",
-                ", ".join(sorted(user.groups)) or "-",
-                ", ".join(sorted(user.roles)) or "-",
-            )
-            for user in users
-        ],
-    )
+    shown = [user_object(user) for user in users]
+    answer(invocation, shown, lambda: print_users(invocation, shown), name="id")
+
+
+@user_group.command("search")
+@click.argument("words", nargs=-1)
+@click.option("--org", "organization", help="In this organization, or below it.")
+@click.option("--group", help="In this group.")
+@click.option(
+    "--filter",
+    "conditions",
+    metavar="FIELD:OP:VALUE",
+    multiple=True,
+    help="A condition such as email:contains:sales; operators: equals, contains, starts. Repeatable.",
+)
+@click.option("--active/--inactive", default=None, help="Only people who are, or who are not.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="People at most.")
+@through_api
+def search(
+    invocation: Invocation,
+    words: tuple[str, ...],
+    organization: str | None,
+    group: str | None,
+    conditions: tuple[str, ...],
+    limit: int,
+    *,
+    active: bool | None,
+) -> None:
+    """Find people: each of WORDS begins a word of the name, the e-mail or the id."""
+    with invocation.client() as client:
+        found = client.users(
+            q=" ".join(words) or None,
+            organization=organization,
+            group=group,
+            filter=list(conditions),
+            active=active,
+            limit=min(limit, _LARGEST_PAGE),
+        )
+        shown = [user.model_dump(mode="json") for user in itertools.islice(found, limit)]
+    if not shown:
+        note("Nobody is like that.")
+    answer(invocation, shown, lambda: print_users(invocation, shown), name="id")
 
 
 @user_group.command("add")
@@ -61,7 +91,7 @@ def list_users(invocation: Invocation) -> None:
 @click.option("--organization", default="", help="Where the person belongs, such as Sales/Vienna.")
 @click.option("--group", "groups", multiple=True, help="A group that the person is in. Repeatable.")
 @click.option("--role", "roles", multiple=True, help="A role that the person holds. Repeatable.")
-@changes_instance
+@changes_store
 def add(
     invocation: Invocation,
     user_id: str,
@@ -89,7 +119,7 @@ def add(
 
 @user_group.command("show")
 @click.argument("user_id", metavar="ID")
-@on_instance
+@on_store
 def show(invocation: Invocation, user_id: str) -> None:
     """Show one user and the privileges held now."""
     _print_after(None, invocation, user_id)
@@ -98,7 +128,7 @@ def show(invocation: Invocation, user_id: str) -> None:
 @user_group.command("delete")
 @click.argument("user_id", metavar="ID")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@changes_instance
+@changes_store
 def delete(invocation: Invocation, user_id: str, *, yes: bool) -> None:
     """Delete a user; keys that are bound to the user open nothing from now on."""
     if not yes:
@@ -108,16 +138,13 @@ def delete(invocation: Invocation, user_id: str, *, yes: bool) -> None:
         await commands.delete_user(user_id)
 
     invocation.run(action)
-    if invocation.wants_json:
-        print_json({"id": user_id, "deleted": True})
-    else:
-        note(f"Deleted {user_id}.")
+    answer(invocation, {"id": user_id, "deleted": True}, lambda: note(f"Deleted {user_id}."), name="id")
 
 
 @user_group.command("add-role")
 @click.argument("user_id", metavar="ID")
 @click.argument("role")
-@changes_instance
+@changes_store
 def add_role(invocation: Invocation, user_id: str, role: str) -> None:
     """Give a user a role."""
 
@@ -130,7 +157,7 @@ def add_role(invocation: Invocation, user_id: str, role: str) -> None:
 @user_group.command("remove-role")
 @click.argument("user_id", metavar="ID")
 @click.argument("role")
-@changes_instance
+@changes_store
 def remove_role(invocation: Invocation, user_id: str, role: str) -> None:
     """Take a role from a user; the next request sees it."""
 
@@ -142,7 +169,7 @@ def remove_role(invocation: Invocation, user_id: str, role: str) -> None:
 
 @user_group.command("activate")
 @click.argument("user_id", metavar="ID")
-@changes_instance
+@changes_store
 def activate(invocation: Invocation, user_id: str) -> None:
     """Activate a user."""
 
@@ -154,7 +181,7 @@ def activate(invocation: Invocation, user_id: str) -> None:
 
 @user_group.command("deactivate")
 @click.argument("user_id", metavar="ID")
-@changes_instance
+@changes_store
 def deactivate(invocation: Invocation, user_id: str) -> None:
     """Deactivate a user; the user's keys stop at once."""
 
@@ -175,18 +202,44 @@ def _print_after(
         return await commands.show_user(user_id)
 
     user, principal = invocation.run(action)
-    if invocation.wants_json:
-        print_json(user_object(user, principal))
+    shown = user_object(user, principal)
+    answer(invocation, shown, lambda: print_fields(_fields(shown)), name="id")
+
+
+def print_users(invocation: Invocation, users: list[JsonObject]) -> None:
+    """Print people, a line each."""
+    if not users:
         return
-    print_fields(
+    more = ("E-MAIL",) if invocation.wants_wide else ()
+    print_table(
+        ("ID", "NAME", *more, "ORGANIZATION", "STATUS", "GROUPS", "ROLES"),
         [
-            ("id", user.id),
-            ("name", user.name),
-            ("e-mail", user.email or "-"),
-            ("organization", user.organization or "-"),
-            ("status", "active" if user.active else "inactive"),
-            ("groups", ", ".join(sorted(user.groups)) or "-"),
-            ("roles", ", ".join(sorted(user.roles)) or "-"),
-            ("privileges", ", ".join(sorted(principal.privileges)) or "-"),
-        ]
+            (
+                user["id"],
+                user["name"],
+                *((user["email"] or "-",) if more else ()),
+                user["organization"],
+                _status(user),
+                ", ".join(user["groups"]) or "-",
+                ", ".join(user["roles"]) or "-",
+            )
+            for user in users
+        ],
     )
+
+
+def _fields(user: JsonObject) -> list[tuple[str, str]]:
+    return [
+        ("id", user["id"]),
+        ("name", user["name"]),
+        ("e-mail", user["email"] or "-"),
+        ("organization", user["organization"] or "-"),
+        ("status", _status(user)),
+        ("groups", ", ".join(user["groups"]) or "-"),
+        ("roles", ", ".join(user["roles"]) or "-"),
+        ("privileges", ", ".join(user["privileges"]) or "-"),
+    ]
+
+
+def _status(user: JsonObject) -> str:
+    return "active" if user["active"] else "inactive"

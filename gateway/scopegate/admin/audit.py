@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from scopegate.admin import schemas
-from scopegate.admin.listing import cursor_after, place_of
+from scopegate.admin.listing import cursor_after, place_of, point_on
 from scopegate.admin.openapi import documented
 from scopegate.admin.visit import ByVisit, Visit
 from scopegate.core.administrators import Permission
@@ -25,8 +25,10 @@ _LINES = "application/jsonl"
 OfLog = Annotated[schemas.AuditLogQuery, Query()]
 
 
-@router.get("", **documented("List changes"))
-async def list_entries(by: ByVisit, query: Annotated[schemas.AuditQuery, Query()]) -> schemas.AuditPage:
+@router.get("", **documented("List changes", page=True))
+async def list_entries(
+    by: ByVisit, query: Annotated[schemas.AuditQuery, Query()], request: Request, response: Response
+) -> schemas.AuditPage:
     """The entries of the audit log, newest first: a page at a time."""
     commands = await _log(by, query)
     before = place_of(query)
@@ -36,11 +38,9 @@ async def list_entries(by: ByVisit, query: Annotated[schemas.AuditQuery, Query()
     found = await commands.list_audit(selection, query.limit + 1)
     items = found[: query.limit]
     more = len(found) > len(items)
-    return schemas.AuditPage(
-        items=items,
-        next_cursor=cursor_after(query, items[-1]["sequence"]) if more else None,
-        has_more=more,
-    )
+    cursor = cursor_after(query, items[-1]["sequence"]) if more else None
+    point_on(request, response, cursor)
+    return schemas.AuditPage(items=items, next_cursor=cursor, has_more=more)
 
 
 @router.get("/verification", **documented("Verify the audit log"))

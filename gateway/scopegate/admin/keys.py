@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from scopegate.admin import schemas
 from scopegate.admin.documents import (
@@ -17,6 +17,7 @@ from scopegate.admin.documents import (
     rules_of,
 )
 from scopegate.admin.idempotency import Once
+from scopegate.admin.listing import point_on
 from scopegate.admin.openapi import documented
 from scopegate.admin.preconditions import IfMatch, RequiredIfMatch
 from scopegate.admin.visit import ByVisit, Visit
@@ -34,15 +35,19 @@ ForTenant = Annotated[schemas.TenantQuery, Query()]
 ForChange = Annotated[schemas.ChangeQuery, Query()]
 
 
-@router.get("", **documented("List keys"))
-async def list_keys(by: ByVisit, query: Annotated[schemas.KeyQuery, Query()]) -> schemas.KeyPage:
+@router.get("", **documented("List keys", page=True))
+async def list_keys(
+    by: ByVisit, query: Annotated[schemas.KeyQuery, Query()], request: Request, response: Response
+) -> schemas.KeyPage:
     """All keys that count, until they are deleted: a page at a time."""
     commands = await by.commands(Permission.READ_KEYS, query.tenant)
     records = await commands.list_keys()
-    return key_page(records, await commands.last_uses(records), query, commands.now())
+    page = key_page(records, await commands.last_uses(records), query, commands.now())
+    point_on(request, response, page.next_cursor)
+    return page
 
 
-@router.post("", **documented("Create a key", 409, 422, etag=True, answers=201))
+@router.post("", **documented("Create a key", 409, 422, etag=True, answers=201, repeats=schemas.IssuedKey))
 async def create_key(
     by: ByVisit, query: ForChange, body: schemas.KeyCreation, once: Once, response: Response
 ) -> schemas.IssuedKey:
@@ -157,7 +162,10 @@ async def rotate_key(
     return _issued(response, issued, commands)
 
 
-@router.post("/{key_id}:duplicate", **documented("Duplicate a key", 409, 422, etag=True, answers=201))
+@router.post(
+    "/{key_id}:duplicate",
+    **documented("Duplicate a key", 409, 422, etag=True, answers=201, repeats=schemas.IssuedKey),
+)
 async def duplicate_key(
     by: ByVisit, key_id: str, query: ForChange, body: schemas.Duplication, once: Once, response: Response
 ) -> schemas.IssuedKey:

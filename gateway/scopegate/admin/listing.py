@@ -12,6 +12,9 @@ from scopegate.core.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from scopegate.admin.schemas import PageQuery
 
 T = TypeVar("T")
@@ -79,6 +82,13 @@ def page(
             raise _no_cursor() from error
     shown = ordered[: query.limit]
     return shown, cursor_after(query, order(shown[-1])) if len(ordered) > len(shown) else None
+
+
+def point_on(request: Request, response: Response, cursor: str | None) -> None:
+    """Say in a header field where the next page is, if there is one (RFC 8288 section 3)."""
+    if cursor is not None:
+        following = request.url.include_query_params(cursor=cursor)
+        response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
 
 
 def _no_cursor() -> InvalidInput:

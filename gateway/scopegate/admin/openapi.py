@@ -12,6 +12,7 @@ from scopegate.admin.schemas import ProblemDetails
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from pydantic import BaseModel
 
 _PROBLEM = "application/problem+json"
 _ALWAYS = (400, 401, 403, 404, 413, 429, 500, 503)
@@ -32,6 +33,13 @@ _MEANINGS = {
 _ETAG = {
     "ETag": {"description": "The version of the key (RFC 9110 section 8.8.3).", "schema": {"type": "string"}}
 }
+_NEXT = {
+    "Link": {
+        "description": "Where the next page is (RFC 8288); only if there is one.",
+        "schema": {"type": "string"},
+    }
+}
+_REPLAYED = {"Idempotency-Replayed": {"description": "`true`.", "schema": {"type": "string"}}}
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A token of an administrator."},
     "session": {
@@ -46,12 +54,24 @@ _NOT_OURS = ("HTTPValidationError", "ValidationError")
 
 
 def documented(
-    summary: str, *statuses: int, etag: bool = False, answers: int = 200, lines: str | None = None
+    summary: str,
+    *statuses: int,
+    etag: bool = False,
+    page: bool = False,
+    answers: int = 200,
+    repeats: type[BaseModel] | None = None,
+    lines: str | None = None,
 ) -> dict[str, Any]:
     """The arguments of a route: its summary, and every answer that it has.
 
-    `statuses` are those of its own problems, beside those that any operation has. `lines` is the media
-    type of an answer that is text.
+    Args:
+        summary: what it does, in a few words.
+        statuses: those of its own problems, beside those that any operation has.
+        etag: whether it answers with the version of a key.
+        page: whether it answers with a page of a list.
+        answers: the status of what it is there for.
+        repeats: what a request is answered that was sent before.
+        lines: the media type of an answer that is text.
     """
     responses: dict[int | str, dict[str, Any]] = {
         status: {
@@ -60,8 +80,16 @@ def documented(
         }
         for status in sorted({*_ALWAYS, *statuses})
     }
+    if page:
+        responses[answers] = {"headers": _NEXT}
     if etag:
         responses[answers] = {"headers": _ETAG}
+    if repeats is not None:
+        responses[200] = {
+            "model": repeats,
+            "description": "The request was sent before, with this `Idempotency-Key`; nothing was done now.",
+            "headers": {**_ETAG, **_REPLAYED},
+        }
     if lines is not None:
         responses[answers] = {"content": {lines: {"schema": {"type": "string"}}}}
     return {"summary": summary, "responses": responses, "status_code": answers}

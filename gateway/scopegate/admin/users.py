@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from scopegate.admin import schemas
-from scopegate.admin.listing import page
+from scopegate.admin.listing import page, point_on
 from scopegate.admin.openapi import documented
 from scopegate.admin.visit import ByVisit
 from scopegate.core.administrators import Permission
@@ -18,8 +18,10 @@ from scopegate.representations import user_object
 router = APIRouter(prefix="/users", tags=["users"])
 
 
-@router.get("", **documented("Find users"))
-async def find_users(by: ByVisit, query: Annotated[schemas.UserQuery, Query()]) -> schemas.UserPage:
+@router.get("", **documented("Find users", page=True))
+async def find_users(
+    by: ByVisit, query: Annotated[schemas.UserQuery, Query()], request: Request, response: Response
+) -> schemas.UserPage:
     """The people whom all of the filters admit, by name; without a filter, everybody."""
     try:
         conditions = tuple(map(Condition.parse, query.filter))
@@ -35,6 +37,7 @@ async def find_users(by: ByVisit, query: Annotated[schemas.UserQuery, Query()]) 
     commands = await by.commands(Permission.READ_USERS, query.tenant)
     found = [user for user in await commands.list_users() if search.admits(user)]
     shown, cursor = page(found, query, lambda user: [folded(user.name), user.id], descending=False)
+    point_on(request, response, cursor)
     return schemas.UserPage(
         items=[schemas.User(**user_object(user)) for user in shown],
         next_cursor=cursor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,35 @@ def test_importing_the_package_loads_neither_redis_nor_a_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_signs_in_at_a_provider_is_loaded_only_where_there_is_one() -> None:
+    code = (
+        "import sys, scopegate.serving, scopegate.controlplane; "
+        "print([m for m in ('authlib', 'joserfc') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_where_it_is_not_installed_the_error_says_how_to(tmp_path: Path) -> None:
+    # None in sys.modules is how Python is told that there is no such module.
+    code = (
+        "import sys; sys.modules['joserfc'] = None; from scopegate.cli import main; "
+        "sys.argv[1:] = ['serve', '--upstream', 'http://127.0.0.1:9', '--data-dir', "
+        f"{str(tmp_path)!r}]; main()"
+    )
+    provider = {"SCOPEGATE_OIDC_ISSUER": "https://id.example.com", "SCOPEGATE_OIDC_CLIENT_ID": "x"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **provider},
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "pip install 'scopegate[oidc]'" in done.stderr
 
 
 def test_every_public_name_can_be_imported_and_no_other() -> None:

@@ -13,6 +13,7 @@ from scopegate import settings
 from scopegate.core.errors import ConfigurationError
 from scopegate.core.forwarding import TrustedProxies
 from scopegate.core.limits import Limits
+from scopegate.core.oidc import Registration
 from scopegate.settings import Address, Settings
 
 if TYPE_CHECKING:
@@ -239,6 +240,14 @@ def test_a_flag_that_names_a_directory_outranks_a_redis_from_elsewhere(
         ("pepper", SECRET),
         ("pepper", 12345),
         ("redis_url", [SECRET]),
+        ("admin_url", "http://scopegate.example.com"),
+        ("admin_url", "scopegate.example.com"),
+        ("oidc_issuer", "http://id.example.com"),
+        ("oidc_issuer", "https://id.example.com?tenant=1"),
+        ("oidc_issuer", 7),
+        ("oidc_scopes", "email profile"),
+        ("oidc_client_secret", [SECRET]),
+        ("oidc_trust_email", "perhaps"),
         ("data_dir", 7),
         ("data_dir", "~nobody-of-that-name/keys"),
     ],
@@ -317,9 +326,40 @@ def test_an_address_knows_where_it_is_reached(address: Address, text: str, url: 
 
 
 def test_secrets_are_not_shown() -> None:
-    loaded = settings.load(redis_url=f"redis://:{SECRET}@h", pepper=SECRET * 2)
-    assert SECRET not in repr(loaded) + str(loaded)
+    loaded = settings.load(
+        redis_url=f"redis://:{SECRET}@h", pepper=SECRET * 2, **PROVIDER, oidc_client_secret=SECRET
+    )
+    assert SECRET not in repr(loaded) + str(loaded) + repr(loaded.oidc)
     assert loaded.pepper_bytes == (SECRET * 2).encode()
+
+
+PROVIDER = {"oidc_issuer": "https://id.example.com", "oidc_client_id": "scopegate"}
+
+
+def test_a_provider_needs_no_secret_and_people_come_to_where_it_is_said() -> None:
+    assert settings.load().oidc is None
+    loaded = settings.load(**PROVIDER)
+    assert loaded.oidc == Registration("https://id.example.com", "scopegate")
+    assert loaded.public_admin_url == "http://127.0.0.1:8081"
+    assert settings.load(admin_url="https://a.example.com/x/").public_admin_url == "https://a.example.com/x"
+
+
+@pytest.mark.parametrize(
+    ("flags", "setting"),
+    [
+        ({"oidc_issuer": "https://id.example.com"}, "oidc_client_id"),
+        ({**PROVIDER, "admin_listen": "0.0.0.0:8081"}, "admin_url"),
+        ({**PROVIDER, "admin_listen": "10.0.0.5:8081"}, "admin_url"),
+    ],
+)
+def test_a_provider_that_could_send_nobody_back_is_refused(flags: dict[str, str], setting: str) -> None:
+    loaded = settings.load(**flags)
+    with pytest.raises(ConfigurationError) as refused:
+        _ = loaded.oidc
+    assert refused.value.setting == setting
+    assert refused.value.hint
+    said = settings.load(**{**PROVIDER, **flags, "admin_url": "https://scopegate.example.com"})
+    assert said.oidc is not None
 
 
 def _refused(**flags: Any) -> ConfigurationError:

@@ -1,8 +1,9 @@
 """A real OpenID Connect provider as a process, `oidc-provider-mock`, that can be told to misbehave.
 
-It holds clients to PKCE, which the package does not, and ``PUT /misbehaviour`` changes the ID tokens that
-it issues from then on: ``{"claims": {...}}`` (null: without the claim), ``{"signed_by": "another"}``, or
-``"none"`` or ``"secret"``. ``POST /rotation`` gives it another key. Run it with its port.
+It holds clients to PKCE, which the package does not, and ``PUT /misbehaviour`` changes what it answers
+from then on: ``{"claims": {...}}`` other ID tokens (null: without the claim), ``{"signed_by": "another"}``,
+``"none"`` or ``"secret"`` other signatures, ``{"status": 401, "answer": {...}}`` no tokens at all.
+``POST /rotation`` gives it another key. Run it with its port.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def provider(directory: Path) -> Iterator[Provider]:
         one.close()
 
 
-def _serve(port: int) -> None:
+def _serve(port: int) -> None:  # noqa: C901 -- one small server
     import flask  # noqa: PLC0415 -- only the process needs them
     import oidc_provider_mock  # noqa: PLC0415
     from joserfc.jwk import RSAKey, import_key  # noqa: PLC0415
@@ -96,6 +97,8 @@ def _serve(port: int) -> None:
     @app.before_request
     def require_verifier() -> Any:
         if flask.request.path == "/oauth2/token":
+            if "status" in misbehaviour:
+                return flask.jsonify(misbehaviour.get("answer")), misbehaviour["status"]
             challenge = challenges.pop(flask.request.form["code"], None)
             verifier = flask.request.form.get("code_verifier", "")
             if challenge != _base64(sha256(verifier.encode()).digest()):

@@ -335,6 +335,7 @@ _LONG_AGO = int(time.time()) - 3_600
         pytest.param({"claims": {"nonce": "another"}}, id="another nonce"),
         pytest.param({"claims": {"nonce": None}}, id="no nonce"),
         pytest.param({"claims": {"aud": "another-client"}}, id="another audience"),
+        pytest.param({"claims": {"aud": "another-client", "azp": CLIENT_ID}}, id="another audience of ours"),
         pytest.param({"claims": {"aud": None}}, id="no audience"),
         pytest.param({"claims": {"aud": [CLIENT_ID, "other"], "azp": "other"}}, id="another party"),
         pytest.param({"claims": {"iss": "https://evil.example.com"}}, id="another issuer"),
@@ -357,6 +358,30 @@ def test_an_id_token_that_is_not_valid_for_us_signs_nobody_in(
     idp.misbehaves(**how)
     assert is_refused(sign_in(browser, gateway, subject_of(known)), browser)
     assert find(gateway, known).subject is None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"status": 401, "answer": {"error": "invalid_client"}}, id="it does not know us"),
+        pytest.param({"status": 500}, id="it fails"),
+        pytest.param({"status": 302}, id="it sends us elsewhere"),
+        pytest.param({"status": 200, "answer": {"access_token": "x"}}, id="it has no ID token"),
+        pytest.param({"status": 200, "answer": []}, id="it answers with something else"),
+        pytest.param(
+            {"status": 200, "answer": {"id_token": "x" * 2_000_000}}, id="it answers without an end"
+        ),
+    ],
+)
+def test_a_provider_that_does_not_answer_as_one_signs_nobody_in_and_is_told_of(
+    gateway: Gateway, idp: Provider, known: Administrator, browser: httpx.Client, how: dict[str, Any]
+) -> None:
+    idp.misbehaves(**how)
+    answer = sign_in(browser, gateway, subject_of(known))
+    assert answer.status_code == 503
+    assert "does not answer as it should" in answer.text
+    assert SESSION not in browser.cookies
+    assert "nobody can sign in: " in gateway.process.err
 
 
 def test_a_key_that_is_new_to_us_is_looked_up(

@@ -40,6 +40,7 @@ LEEWAY = 60  # seconds that its clock may differ from ours
 _ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
+_NOT_KNOWN_THERE = frozenset({"invalid_client", "unauthorized_client"})
 _DISCOVERY = "/.well-known/openid-configuration"
 
 
@@ -66,6 +67,12 @@ class _Tokens(BaseModel):
 
     id_token: str
     access_token: str
+
+
+class _Refusal(BaseModel):
+    """RFC 6749 section 5.2, as far as we need it."""
+
+    error: str
 
 
 class Provider:
@@ -171,9 +178,12 @@ class Provider:
         client = ClientAuth(registration.client_id, registration.client_secret, self._way_in(metadata))
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         url, headers, body = client.prepare("POST", metadata.token_endpoint, headers, body)
-        answer = await self._ask(httpx.Request("POST", url, headers=headers, content=body))
-        if 400 <= answer.status_code < 500:  # noqa: PLR2004 -- RFC 6749 section 5.2
-            raise SignInRefused(f"the provider refuses the code ({_error_of(answer)})")
+        answer = await self._ask(self._http.build_request("POST", url, headers=headers, content=body))
+        if answer.is_client_error:
+            error = _error_of(answer)
+            if error in _NOT_KNOWN_THERE:
+                raise ProviderUnavailable(f"it does not know us by this client id and secret ({error})")
+            raise SignInRefused(f"the provider refuses the code ({error!r})")
         return _read(_Tokens, answer)
 
     def _way_in(self, metadata: _Metadata) -> str:
@@ -218,7 +228,7 @@ class Provider:
         return keys
 
     async def _get(self, url: str) -> httpx.Response:
-        return await self._ask(httpx.Request("GET", url))
+        return await self._ask(self._http.build_request("GET", url))
 
     async def _ask(self, request: httpx.Request) -> httpx.Response:
         """The answer to a request, read whole.
@@ -284,13 +294,12 @@ def _claims(issuer: str, told: dict[str, Any]) -> Claims:
 
 
 def _error_of(answer: httpx.Response) -> str:
-    """The provider's error code (RFC 6749 section 5.2), for the operator."""
+    """The provider's error code (RFC 6749 section 5.2), or else the status."""
     try:
-        told = answer.json()
-    except ValueError:
-        told = None
-    error = told.get("error") if isinstance(told, dict) else None
-    return repr(error)[:100] if isinstance(error, str) else str(answer.status_code)
+        error = _Refusal.model_validate_json(answer.content).error
+    except ValidationError:
+        return str(answer.status_code)
+    return error[:100]
 
 
 def _named(error: Exception) -> str:

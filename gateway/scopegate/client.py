@@ -34,7 +34,7 @@ _BASE = "/admin/v1"
 _WRONG_ADDRESS = "Check its address: it is that of --admin-listen."
 _SCOPED_API = "/flags/scoped-api"
 # What belongs to a tenant; all else is about the system as a whole.
-_OF_TENANTS = ("/keys", "/decisions", "/flags", "/users", "/audit")
+_OF_TENANTS = ("/keys", "/quota", "/decisions", "/flags", "/users", "/audit")
 _NOTHING: tuple[Any, ...] = (None, [], ())
 
 
@@ -149,7 +149,7 @@ class Client:
 
     def quota(self) -> schemas.Quota:
         """How many of the keys that the tenant may have there are."""
-        return self._get(schemas.Quota, "/keys/quota")
+        return self._get(schemas.Quota, "/quota")
 
     def create_key(
         self, creation: schemas.KeyCreation, *, idempotency_key: str | None = None
@@ -215,6 +215,23 @@ class Client:
     ) -> schemas.ChangedKey:
         """Fewer rules for a custom key."""
         return self._changed("POST", f"/keys/{_part(key_id)}/rules:remove", removal, etag=etag)
+
+    def preview_key(self, draft: schemas.KeyDraft) -> schemas.KeyPreview:
+        """What would become of a draft; no key is made."""
+        return _read(schemas.KeyPreview, self._send("POST", "/keys:preview", body=draft))
+
+    def change_keys(self, change: schemas.BulkChange) -> schemas.BulkOutcomes:
+        """The same change to many keys, each with its own outcome."""
+        return _read(schemas.BulkOutcomes, self._change("POST", "/keys:bulk", change))
+
+    def export_keys(self) -> schemas.KeyDocuments:
+        """All keys as documents, without secrets."""
+        return self._get(schemas.KeyDocuments, "/keys:export")
+
+    def import_keys(self, documents: list[dict[str, Any]]) -> schemas.ImportOutcomes:
+        """New keys from documents, each with its own outcome and secret."""
+        body = schemas.KeyImport(keys=documents)
+        return _read(schemas.ImportOutcomes, self._change("POST", "/keys:import", body))
 
     def explain(self, request: schemas.ExplanationRequest) -> schemas.Explanation:
         """Why a key opens a request, or not; nothing is sent to the API that is protected."""

@@ -97,7 +97,7 @@ def test_several_keys_at_once(instance: Instance) -> None:
 
 def test_a_rehearsal_changes_nothing(instance: Instance, tmp_path: Path) -> None:
     key = instance.create(*CUSTOM)["id"]
-    before = instance.data("key", "list")
+    before = instance.shown(key), instance.data("key", "quota")
     settled = instance.data("flag", "scoped-api")
     file = tmp_path / "secret"
     for args in (
@@ -121,7 +121,7 @@ def test_a_rehearsal_changes_nothing(instance: Instance, tmp_path: Path) -> None
         assert "Nothing was changed" in rehearsed.err
         assert json.loads(rehearsed.out).get("secret") is None
     assert not file.exists()
-    assert instance.data("key", "list") == before
+    assert (instance.shown(key), instance.data("key", "quota")) == before
     assert instance.data("flag", "scoped-api") == settled
     assert instance.run("tenant", "show", "acme").code == 3
     refused = instance.run("key", "edit", key, "--user", "stranger", "--dry-run")
@@ -244,3 +244,48 @@ def test_tenants_have_keys_and_settings_of_their_own(instance: Instance) -> None
     assert instance.run("tenant", "settings", tenant, "--max-lifetime", "soon").code == 6
     nobody = instance.run("key", "list", "--tenant", "nowhere", "-o", "json")
     assert (nobody.code, json.loads(nobody.err)["code"]) == (3, "not_found")
+
+
+def test_a_preview_tells_all_and_makes_no_key(instance: Instance) -> None:
+    before = instance.data("key", "quota")
+    well = instance.run("key", "preview", *CUSTOM, "--description", "x", "--user", "maria")
+    assert well.code == 0, well
+    assert "/api/recordings/*" in well.out
+    ill = instance.run("key", "preview", "--type", "custom", "-o", "json")
+    assert ill.code == 1
+    assert {one["code"] for one in json.loads(ill.out)["problems"]} >= {
+        "description_required",
+        "rules_required",
+    }
+    assert instance.data("key", "quota") == before
+
+
+def test_keys_go_out_and_come_in(instance: Instance, tmp_path: Path) -> None:
+    place = ("--tenant", "coming-http" if instance.env else "coming")
+    assert instance.run("tenant", "create", place[1]).code == 0
+    assert instance.run("flag", "scoped-api", "on", *place).code == 0
+    secret = instance.create(*place, *CUSTOM, description="Goes out")["secret"]
+    instance.create(*place, "--expires", "2031-01-01T00:00Z", description="Goes out too")
+    file = tmp_path / "keys.yaml"
+    assert instance.data("key", "export", str(file), *place)["keys"] == 2
+    assert secret.rpartition("_")[2] not in file.read_text()
+    assert instance.run("key", "export", str(file), *place).code == 6
+    assert yaml.safe_load(instance.run("key", "export", *place).out) == yaml.safe_load(file.read_text())
+    rehearsed = instance.run("key", "import", str(file), "--dry-run", *place)
+    assert rehearsed.code == 0, rehearsed
+    assert instance.data("key", "quota", *place)["used"] == 2
+    secrets = tmp_path / "secrets"
+    done = instance.data("key", "import", str(file), "--secrets-dir", str(secrets), *place)
+    assert {path.name for path in secrets.iterdir()} == {one["id"] for one in done}
+    assert all(one["secret"] is None for one in done)
+    assert (secrets / done[0]["id"]).read_text().startswith(f"sg_{done[0]['id']}_")
+    assert instance.data("key", "quota", *place)["used"] == 4
+    documents = yaml.safe_load(file.read_text())
+    documents["keys"][0]["description"] = ""
+    file.write_text(yaml.safe_dump(documents))
+    partly = instance.run("key", "import", str(file), *place)
+    assert partly.code == 8
+    assert "error: row 1: " in partly.err
+    assert "sg_" in partly.out
+    file.write_text("- nothing")
+    assert instance.run("key", "import", str(file), *place).code == 6

@@ -73,7 +73,7 @@ def test_who_has_signed_in_needs_no_option_any_more(person: Person) -> None:
     created = person.data("key", "create", "--type", "external", "--description", "Over HTTP")
     assert created["id"] in person.run("key", "list", "-o", "name").out.split()
     entry = person.data("audit", "list", "--key", created["id"])[0]
-    assert entry["actor"].startswith("admin:") or "Eva" in json.dumps(entry)
+    assert entry["actor"] == "eva@example.org"
     assert entry["origin"].startswith("api 127.0.0.1")
 
 
@@ -192,7 +192,7 @@ def test_a_file_that_is_none_is_refused_without_its_text(person: Person) -> None
         "contexts: [adm_secret]",
         "contexts: {a: {token: adm_secret}}",
         "\tadm_secret",
-        "contexts: {a: 7}",
+        "contexts: [7]",
     ):
         person.file.write_text(text)
         refused = person.run("key", "list")

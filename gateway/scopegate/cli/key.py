@@ -18,7 +18,9 @@ from scopegate.cli.keyanswer import (
     print_key,
 )
 from scopegate.cli.keyedit import duplicate, edit
+from scopegate.cli.keymany import export_keys, import_keys
 from scopegate.cli.keynumbers import quota, usage
+from scopegate.cli.keypreview import preview
 from scopegate.cli.keyreference import find_key
 from scopegate.cli.keyrotation import rotate
 from scopegate.cli.keyrules import rule_options, rules_group, rules_of
@@ -48,17 +50,8 @@ def key_group() -> None:
 
 
 for command in (
-    rotate,
-    edit,
-    duplicate,
-    enable,
-    disable,
-    extend,
-    delete,
-    rules_group,
-    test_key,
-    usage,
-    quota,
+    *(edit, enable, disable, extend, rotate, duplicate, delete, rules_group),
+    *(test_key, preview, usage, quota, export_keys, import_keys),
 ):
     key_group.add_command(command)
 

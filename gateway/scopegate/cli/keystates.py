@@ -13,13 +13,11 @@ from scopegate.cli.keyreference import find_key
 from scopegate.cli.moments import parse_expiry
 from scopegate.cli.options import changes_through_api
 from scopegate.cli.output import Exit, confirm, note
-from scopegate.cli.several import Outcome, each_of, report_each
+from scopegate.cli.several import change_each
+from scopegate.core.bulk import BulkAction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from scopegate.cli.invocation import Invocation
-    from scopegate.client import Client, schemas
 
 _ids = click.argument("key_ids", metavar="ID...", nargs=-1, required=True)
 
@@ -30,11 +28,12 @@ _ids = click.argument("key_ids", metavar="ID...", nargs=-1, required=True)
 @changes_through_api
 def enable(invocation: Invocation, key_ids: tuple[str, ...], etag: str | None) -> int:
     """Enable keys that were disabled."""
-
-    def change(client: Client, key: schemas.Key) -> schemas.ChangedKey:
-        return client.enable_key(key.id, etag=etag)
-
-    return _change(invocation, key_ids, change, etag=etag)
+    if _several(key_ids, etag):
+        return change_each(invocation, key_ids, BulkAction.ENABLE)
+    with invocation.client() as client:
+        changed = client.enable_key(find_key(client, key_ids[0]).id, etag=etag)
+    print_changed(invocation, changed)
+    return Exit.OK
 
 
 @click.command("disable")
@@ -43,11 +42,12 @@ def enable(invocation: Invocation, key_ids: tuple[str, ...], etag: str | None) -
 @changes_through_api
 def disable(invocation: Invocation, key_ids: tuple[str, ...], etag: str | None) -> int:
     """Disable keys at once; they can be enabled again."""
-
-    def change(client: Client, key: schemas.Key) -> schemas.ChangedKey:
-        return client.disable_key(key.id, etag=etag)
-
-    return _change(invocation, key_ids, change, etag=etag)
+    if _several(key_ids, etag):
+        return change_each(invocation, key_ids, BulkAction.DISABLE)
+    with invocation.client() as client:
+        changed = client.disable_key(find_key(client, key_ids[0]).id, etag=etag)
+    print_changed(invocation, changed)
+    return Exit.OK
 
 
 @click.command("extend")
@@ -58,13 +58,15 @@ def disable(invocation: Invocation, key_ids: tuple[str, ...], etag: str | None) 
 def extend(invocation: Invocation, key_ids: tuple[str, ...], expires: str, etag: str | None) -> int:
     """Give keys another expiry, also those that expired less than seven days ago."""
     expires_at = parse_expiry(expires, datetime.now(UTC))
-
-    def change(client: Client, key: schemas.Key) -> schemas.ChangedKey:
+    if _several(key_ids, etag):
+        return change_each(invocation, key_ids, BulkAction.EXTEND, expires_at=expires_at)
+    with invocation.client() as client:
         from scopegate.client import schemas  # noqa: PLC0415 -- whoever has a client has it
 
-        return client.extend_key(key.id, schemas.Extension(expires_at=expires_at), etag=etag)
-
-    return _change(invocation, key_ids, change, etag=etag)
+        extension = schemas.Extension(expires_at=expires_at)
+        changed = client.extend_key(find_key(client, key_ids[0]).id, extension, etag=etag)
+    print_changed(invocation, changed)
+    return Exit.OK
 
 
 @click.command("delete")
@@ -74,23 +76,16 @@ def extend(invocation: Invocation, key_ids: tuple[str, ...], expires: str, etag:
 @changes_through_api
 def delete(invocation: Invocation, key_ids: tuple[str, ...], etag: str | None, *, yes: bool) -> int:
     """Delete keys for good, at once."""
-    _require_one(key_ids, etag)
-
-    def remove(client: Client, key: schemas.Key) -> Outcome:
-        client.delete_key(key.id, etag=etag)
-        return Outcome(key.id, "deleted")
-
-    if len(key_ids) > 1:
-        if not yes and not invocation.dry_run:
+    asks = not yes and not invocation.dry_run
+    if _several(key_ids, etag):
+        if asks:
             confirm(f"Delete {len(key_ids)} keys for good?")
-        with invocation.client() as client:
-            outcomes = each_of(key_ids, lambda one: remove(client, find_key(client, one)), "Deleting")
-        return report_each(invocation, outcomes)
+        return change_each(invocation, key_ids, BulkAction.DELETE)
     with invocation.client() as client:
         key = find_key(client, key_ids[0])
-        if not yes and not invocation.dry_run:
+        if asks:
             confirm(f"Delete {key.id} ({key.description}) for good?")
-        remove(client, key)
+        client.delete_key(key.id, etag=etag)
     said = "Would delete" if invocation.dry_run else "Deleted"
     answer(
         invocation,
@@ -101,29 +96,7 @@ def delete(invocation: Invocation, key_ids: tuple[str, ...], etag: str | None, *
     return Exit.OK
 
 
-def _change(
-    invocation: Invocation,
-    key_ids: tuple[str, ...],
-    change: Callable[[Client, schemas.Key], schemas.ChangedKey],
-    *,
-    etag: str | None,
-) -> int:
-    _require_one(key_ids, etag)
-    if len(key_ids) == 1:
-        with invocation.client() as client:
-            changed = change(client, find_key(client, key_ids[0]))
-        print_changed(invocation, changed)
-        return Exit.OK
-
-    def act(reference: str) -> Outcome:
-        key = change(client, find_key(client, reference))
-        return Outcome(key.id, key.state)
-
-    with invocation.client() as client:
-        outcomes = each_of(key_ids, act, "Changing")
-    return report_each(invocation, outcomes)
-
-
-def _require_one(key_ids: tuple[str, ...], etag: str | None) -> None:
+def _several(key_ids: tuple[str, ...], etag: str | None) -> bool:
     if etag is not None and len(key_ids) > 1:
         raise click.UsageError("--if-match is about one key: give one ID.")
+    return len(key_ids) > 1

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from scopegate.cli.answers import JsonObject, answer
+from scopegate.cli.keyreference import find_key
 from scopegate.cli.output import Exit, exit_of, note, print_table
 from scopegate.core.errors import ScopegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from datetime import datetime
 
     from scopegate.cli.invocation import Invocation
+    from scopegate.client import Client, schemas
+    from scopegate.core.bulk import BulkAction
+
+_PIECE = 100  # keys in one request
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +33,50 @@ class Outcome:
     error: ScopegateError | None = None
 
 
-def each_of(references: Sequence[str], act: Callable[[str], Outcome], label: str) -> list[Outcome]:
-    """The outcome of `act` for each reference; what it raises is the outcome as well."""
-    # Only a person at a terminal watches a bar.
-    with click.progressbar(references, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        return [_outcome(reference, act) for reference in bar]
+def change_each(
+    invocation: Invocation, references: Sequence[str], action: BulkAction, **expiry: datetime | None
+) -> Exit:
+    """Make the same change to all keys that are meant, and answer what became of each.
+
+    `expiry` is the `expires_at` of those that are extended.
+    """
+    with invocation.client() as client:
+        # Only a person at a terminal watches a bar.
+        with click.progressbar(
+            references, label="Finding", file=sys.stderr, hidden=not sys.stderr.isatty()
+        ) as bar:
+            found = [_found(client, reference) for reference in bar]
+        ids = list(dict.fromkeys(one.id for one in found if one.error is None))
+        changed: dict[str, Outcome] = {}
+        for start in range(0, len(ids), _PIECE):
+            from scopegate.client import schemas  # noqa: PLC0415 -- whoever has a client has it
+
+            change = schemas.BulkChange(action=action, ids=ids[start : start + _PIECE], **expiry)
+            for one in client.change_keys(change).items:
+                changed[one.id] = _outcome(one)
+    return _report(invocation, [one if one.error is not None else changed[one.id] for one in found])
 
 
-def report_each(invocation: Invocation, outcomes: Sequence[Outcome]) -> Exit:
+def _found(client: Client, reference: str) -> Outcome:
+    from scopegate.client import ServerUnreachable  # noqa: PLC0415 -- whoever has a client has it
+
+    try:
+        return Outcome(find_key(client, reference).id)
+    except ServerUnreachable:
+        raise
+    except ScopegateError as error:
+        return Outcome(reference, error=error)
+
+
+def _outcome(one: schemas.BulkOutcome) -> Outcome:
+    from scopegate.client import ApiError  # noqa: PLC0415 -- as above
+
+    if one.problem is not None:
+        return Outcome(one.id, error=ApiError(one.problem))
+    return Outcome(one.id, "deleted" if one.key is None else one.key.state)
+
+
+def _report(invocation: Invocation, outcomes: Sequence[Outcome]) -> Exit:
     """Answer with all outcomes; the exit code says whether all, some or none were good."""
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for outcome in failed:
@@ -55,17 +97,6 @@ def report_each(invocation: Invocation, outcomes: Sequence[Outcome]) -> Exit:
         return Exit.PARTLY
     error = failed[0].error
     return Exit.NEGATIVE if error is None else exit_of(error)
-
-
-def _outcome(reference: str, act: Callable[[str], Outcome]) -> Outcome:
-    from scopegate.client import ServerUnreachable  # noqa: PLC0415 -- whoever has a client has it
-
-    try:
-        return act(reference)
-    except ServerUnreachable:
-        raise
-    except ScopegateError as error:
-        return Outcome(reference, error=error)
 
 
 def _object(outcome: Outcome) -> JsonObject:

@@ -54,7 +54,7 @@ def test_three_control_planes_together_create_as_many_keys_as_there_may_be(
             assert refused.status_code == 409
             problem = refused.json()
             assert (problem["code"], problem["limit"], problem["used"]) == ("key_limit_reached", LIMIT, LIMIT)
-        assert problem["by_state"] == {"active": LIMIT, "disabled": 0, "expired": 0}
-        assert problem["detail"] == f"This tenant has {LIMIT} of {LIMIT} keys: {LIMIT} active."
+            assert problem["by_state"] == {"active": LIMIT, "disabled": 0, "expired": 0}
+            assert problem["detail"] == f"This tenant has {LIMIT} of {LIMIT} keys: {LIMIT} active."
         for client in clients:
             assert client.get("/quota").json()["used"] == LIMIT

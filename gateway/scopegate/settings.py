@@ -265,7 +265,8 @@ class Settings(BaseSettings):
         Address("127.0.0.1", 8080), description="HOST:PORT of the data plane, where API clients call."
     )
     admin_listen: ListenAddress = Field(
-        Address("127.0.0.1", 8081), description="HOST:PORT of the control plane (health, metrics)."
+        Address("127.0.0.1", 8081),
+        description="HOST:PORT of the control plane (administration API, health, metrics).",
     )
     admin_url: WebUrl | None = Field(
         None,

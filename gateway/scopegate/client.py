@@ -290,6 +290,14 @@ class Client:
         """The first system administrator, and a token of that one."""
         return _read(schemas.IssuedToken, self._change("POST", "/bootstrap", bootstrap))
 
+    def has_provider(self) -> bool:
+        """Whether administrators can sign in at an OpenID Connect provider."""
+        return self._get(schemas.OidcStatus, "/oidc").configured
+
+    def fetch_session(self, redemption: schemas.OidcRedemption) -> schemas.IssuedToken:
+        """The session of whoever signed in at the provider for this command line."""
+        return _read(schemas.IssuedToken, self._change("POST", "/oidc/token", redemption))
+
     def administrators(self) -> list[schemas.Administrator]:
         """All administrators."""
         return self._get(schemas.AdministratorList, "/administrators").items

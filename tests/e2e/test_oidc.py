@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from threading import Thread
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,7 @@ import pytest
 from conftest import find_free_port
 from e2e.gateways import serving
 from e2e.oidcprovider import CLIENT_ID, CLIENT_SECRET, provider
+from e2e.processes import scopegate
 from scopegate.administration import Administration
 from scopegate.cli.browserlogin import SignInFailed, sign_in_with_browser
 from scopegate.client import ServerUnreachable
@@ -551,7 +553,7 @@ def test_a_command_line_is_told_of_a_refusal(
 
 
 def test_the_command_line_signs_in_with_a_browser(
-    gateway: Gateway, known: Administrator, browser: httpx.Client, capsys: pytest.CaptureFixture[str]
+    gateway: Gateway, known: Administrator, browser: httpx.Client
 ) -> None:
     def person(url: str) -> None:
         login = browser.get(url)
@@ -559,50 +561,73 @@ def test_the_command_line_signs_in_with_a_browser(
         back = finished.headers["location"]
         own = parse_qs(urlsplit(back).query)["state"][0]
         # What others on the machine say in between is not believed.
-        for said in (f"code=theirs&state={'x' * len(own)}", "code=theirs", f"code=a&code=b&state=x{own}"):
-            assert browser.get(f"{back.partition('?')[0]}?{said}").status_code == 404
-        coming_back.append(browser.get(back))
+        said = (f"code=theirs&state={'x' * len(own)}", "code=theirs", f"code=a&state={own}&state={own}")
+        refused.extend(browser.get(f"{back.partition('?')[0]}?{one}").status_code for one in said)
+        pages.append(browser.get(back).text)
+        over.set()
 
-    coming_back: list[httpx.Response] = []
-    started: list[Thread] = []
-
-    def show(url: str) -> None:
-        assert url in capsys.readouterr().err
-        started.append(Thread(target=person, args=(url,)))
-        started[0].start()
-
-    session = sign_in_with_browser(gateway.admin_url, show=show, wait=30)
-    started[0].join()
-    assert "Go back to the command line" in coming_back[0].text
+    refused: list[int] = []
+    pages: list[str] = []
+    over = Event()
+    session = sign_in_with_browser(gateway.admin_url, show=person, wait=30)
+    assert over.wait(30)
+    assert refused == [404, 404, 404]
+    assert "Go back to the command line" in pages[0]
     headers = {"Authorization": f"Bearer {session}"}
     me = httpx.get(f"{gateway.admin_url}{API}/whoami", headers=headers, trust_env=False, timeout=30).json()
     assert me["administrator"]["id"] == known.id
 
 
-def test_the_command_line_tells_of_a_refusal(gateway: Gateway, idp: Provider, browser: httpx.Client) -> None:
+_BROWSER = """
+import sys, httpx
+with httpx.Client(trust_env=False, timeout=30) as browser:
+    login = browser.get(sys.argv[2])
+    consent = browser.post(login.headers["location"], data={"sub": sys.argv[1]})
+    back = browser.get(consent.headers["location"]).headers["location"]
+    browser.get(back).raise_for_status()
+"""
+
+
+def browser_of(directory: Path, subject: str) -> dict[str, str]:
+    """An environment with a browser in which somebody is signed in at the provider."""
+    script = directory / "browser.py"
+    script.write_text(_BROWSER)
+    return {
+        "BROWSER": f"{sys.executable} {script} {subject} %s",
+        "XDG_CONFIG_HOME": str(directory),
+    }
+
+
+def test_login_keeps_a_session_that_logout_ends(
+    gateway: Gateway, known: Administrator, tmp_path: Path
+) -> None:
+    env = browser_of(tmp_path, subject_of(known))
+    login = scopegate("login", "--server", gateway.admin_url, "--oidc", "-o", "json", env=env)
+    assert login.code == 0, login
+    shown = json.loads(login.out)
+    assert (shown["administrator"]["id"], shown["token"]["kind"]) == (known.id, "session")
+    assert f"{gateway.admin_url}{API}/oidc/login?" in login.err
+    assert scopegate("whoami", env=env).code == 0
+    assert scopegate("logout", env=env).code == 0
+    assert deeds(gateway)[0] == (known.email, "token.revoke")
+
+
+def test_login_tells_of_a_refusal(gateway: Gateway, idp: Provider, tmp_path: Path) -> None:
     idp.knows("stranger", email="stranger@example.com", email_verified=True)
-
-    def show(url: str) -> None:
-        back = browser.get(consent(browser, browser.get(url).headers["location"], "stranger")).headers[
-            "location"
-        ]
-        started.append(Thread(target=httpx.get, args=(back,), kwargs={"trust_env": False}))
-        started[0].start()
-
-    started: list[Thread] = []
-    with pytest.raises(SignInFailed, match="sign_in_refused"):
-        sign_in_with_browser(gateway.admin_url, show=show, wait=30)
-    started[0].join()
+    login = scopegate("login", "--server", gateway.admin_url, "--oidc", env=browser_of(tmp_path, "stranger"))
+    assert login.code == 4
+    assert "sign_in_refused" in login.err
+    assert not list(tmp_path.glob("scopegate/*"))
 
 
 def test_the_command_line_does_not_wait_for_ever(gateway: Gateway) -> None:
     with pytest.raises(SignInFailed, match="in time"):
-        sign_in_with_browser(gateway.admin_url, show=lambda _url: None, wait=0.01)
+        sign_in_with_browser(gateway.admin_url, show=print, wait=0.01)
 
 
 def test_the_command_line_tells_that_nobody_answers() -> None:
     with pytest.raises(ServerUnreachable):
-        sign_in_with_browser(f"http://127.0.0.1:{find_free_port()}", show=lambda _url: None)
+        sign_in_with_browser(f"http://127.0.0.1:{find_free_port()}", show=print)
 
 
 # Providers that are not there
@@ -636,4 +661,4 @@ def test_without_a_provider_that_is_said(tmp_path: Path, browser: httpx.Client) 
         answer = browser.get(f"{gateway.admin_url}{API}/oidc/login")
         assert (answer.status_code, answer.json()["code"]) == (404, "oidc_not_configured")
         with pytest.raises(SignInFailed, match="no OpenID Connect provider"):
-            sign_in_with_browser(gateway.admin_url, show=lambda _url: None)
+            sign_in_with_browser(gateway.admin_url, show=print)

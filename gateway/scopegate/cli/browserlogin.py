@@ -5,23 +5,19 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-import webbrowser
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from scopegate.cli.output import note
-from scopegate.core.errors import ScopegateError
-from scopegate.core.loopback import is_loopback
+from scopegate.cli.output import NotSignedIn, note
 from scopegate.core.pkce import challenge_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
 WAIT = 300.0  # seconds for a person to sign in
-_TIMEOUT = 30.0  # seconds for one request
 _CONNECTION = 5.0  # seconds that whoever connects may take to say what it wants
 _BITS = 32  # bytes of each secret
 _PAGE = b"""<!doctype html>
@@ -30,7 +26,7 @@ _PAGE = b"""<!doctype html>
 """
 
 
-class SignInFailed(ScopegateError):
+class SignInFailed(NotSignedIn):
     """Nobody signed in with the browser."""
 
     code = "sign_in_failed"
@@ -39,14 +35,14 @@ class SignInFailed(ScopegateError):
 def sign_in_with_browser(
     server: str,
     *,
-    show: Callable[[str], object] = webbrowser.open,
+    show: Callable[[str], object] | None = None,
     wait: float = WAIT,
 ) -> str:
     """The text of a session of whoever signs in with the browser.
 
     Args:
         server: the URL of the control plane.
-        show: opens a URL in a browser; whatever it does, the person is told the URL as well.
+        show: opens a URL; otherwise the person's browser does. They are told the URL in any case.
         wait: for how many seconds to wait for the person.
 
     Raises:
@@ -54,26 +50,38 @@ def sign_in_with_browser(
         ApiError: the control plane has no provider, or refuses the session.
         ServerUnreachable: it does not answer.
     """
-    base = server.rstrip("/") + "/admin/v1/oidc"
-    if not _ask(server, "GET", base).json()["configured"]:
-        raise SignInFailed(
-            "This control plane has no OpenID Connect provider.", hint="Sign in with a token instead."
-        )
+    # Only who signs in like this needs it.
+    from scopegate.client import Client, schemas  # noqa: PLC0415
+
     verifier, state = secrets.token_urlsafe(_BITS), secrets.token_urlsafe(_BITS)
-    with _Listener(state) as listener:
+    with Client(server) as client, _Listener(state) as listener:
+        if not client.has_provider():
+            raise SignInFailed(
+                "This control plane has no OpenID Connect provider.", hint="Sign in with a token instead."
+            )
         query = {"port": listener.server_port, "state": state, "code_challenge": challenge_of(verifier)}
-        url = f"{base}/login?{urlencode(query)}"
+        url = f"{server.rstrip('/')}/admin/v1/oidc/login?{urlencode(query)}"
         note(f"Sign in with a browser on this machine:\n  {url}")
-        show(url)
+        # A browser in the terminal is there until it is left, and has to be answered before.
+        Thread(target=show or _open_browser, args=(url,), daemon=True).start()
         told = listener.wait_for_answer(wait)
-    if "code" not in told:
-        raise SignInFailed(
-            f"The control plane signs nobody in ({told.get('error', 'no reason given')[:100]}).",
-            hint="Its log says why.",
-        )
-    fetched = _ask(server, "POST", f"{base}/token", json={"code": told["code"], "code_verifier": verifier})
-    secret: str = fetched.json()["secret"]
-    return secret
+        if "code" not in told:
+            raise SignInFailed(
+                f"The control plane signs nobody in ({told.get('error', 'no reason given')[:100]}).",
+                hint="Its log says why.",
+            )
+        redemption = schemas.OidcRedemption(code=told["code"][:200], code_verifier=verifier)
+        issued = client.fetch_session(redemption)
+    if issued.secret is None:
+        raise SignInFailed("The control plane did not say what the session is.", hint="Begin again.")
+    return issued.secret
+
+
+def _open_browser(url: str) -> None:
+    import webbrowser  # noqa: PLC0415 -- as above
+
+    with suppress(webbrowser.Error):
+        webbrowser.open(url)
 
 
 class _Listener(HTTPServer):
@@ -122,22 +130,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: the code is in what would be said."""
-
-
-def _ask(server: str, method: str, url: str, *, json: dict[str, str] | None = None) -> httpx.Response:
-    # Only who signs in like this needs them.
-    import httpx  # noqa: PLC0415
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    from scopegate.client import ApiError, ServerUnreachable, schemas  # noqa: PLC0415
-
-    try:
-        answer = httpx.request(method, url, json=json, timeout=_TIMEOUT, trust_env=not is_loopback(server))
-        if answer.is_success and answer.headers.get("content-type", "").startswith("application/json"):
-            return answer
-        problem = schemas.ProblemDetails.model_validate_json(answer.content)
-    except (httpx.HTTPError, httpx.InvalidURL, ValidationError) as error:
-        raise ServerUnreachable(
-            f"{server} does not answer as a control plane does.", hint="Check its address, and that it runs."
-        ) from error
-    raise ApiError(problem)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from scopegate.cli.answers import JsonObject, answer
+from scopegate.cli.browserlogin import sign_in_with_browser
 from scopegate.cli.contexts import Context, load_contexts, save_contexts
 from scopegate.cli.destination import SERVER, find_destination, given_token, parse_server, require_safe
 from scopegate.cli.options import on_server, system_through_api, without_instance
@@ -29,6 +30,7 @@ _NO_TOKEN = 401
 @click.option(
     "--bootstrap", is_flag=True, help="Become the first administrator, with the token of the first start."
 )
+@click.option("--oidc", is_flag=True, help="Sign in with a browser, at the OpenID Connect provider.")
 @click.option("--person", metavar="NAME", help="With --bootstrap: your name.")
 @click.option("--email", help="With --bootstrap: your e-mail address.")
 @on_server
@@ -40,18 +42,21 @@ def login(
     email: str | None,
     *,
     bootstrap: bool,
+    oidc: bool,
 ) -> None:
     """Keep a token for a control plane, and go there from now on.
 
-    The token comes from a prompt, from stdin with --token-stdin, or from SCOPEGATE_TOKEN. It is tried, and
-    kept in a file that only you can read.
+    The token comes from a prompt, from stdin with --token-stdin, or from SCOPEGATE_TOKEN; with --oidc it is a
+    session of eight hours. It is tried, and kept in a file that only you can read.
     """
     server = _server(invocation)
     require_safe(server, insecure=invocation.insecure_http)
     if not bootstrap and (person or email):
         raise click.UsageError("--person and --email belong to --bootstrap.")
+    if oidc and (bootstrap or invocation.token_stdin):
+        raise click.UsageError("--oidc needs no token: leave --bootstrap and --token-stdin out.")
     known = load_contexts()
-    token = _asked_token(invocation)
+    token = sign_in_with_browser(server) if oidc else _asked_token(invocation)
     if bootstrap:
         name, address = _asked(person, "Your name", "--person"), _asked(email, "Your e-mail", "--email")
         token = _first_token(server, token, name, address)

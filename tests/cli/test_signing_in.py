@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from conftest import find_free_port
@@ -272,3 +277,66 @@ def test_help_loads_no_more_than_the_command_line() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_without_a_provider_nobody_signs_in_with_a_browser(person: Person) -> None:
+    refused = person.run("login", "--server", person.server, "--oidc")
+    assert (refused.code, refused.out) == (4, "")
+    assert "no OpenID Connect provider" in refused.err
+    both = person.run("login", "--server", person.server, "--oidc", "--bootstrap")
+    assert (both.code, both.out) == (2, "")
+
+
+def test_a_session_is_over_when_it_is_left(person: Person) -> None:
+    person.sign_in()
+    opened = httpx.post(
+        f"{person.server}/admin/v1/session",
+        json={"token": person.token},
+        headers={"Sec-Fetch-Site": "same-origin"},
+        trust_env=False,
+    )
+    (session,) = opened.cookies.values()
+    person.sign_in("--name", "visit", token=session)
+    assert person.data("whoami")["token"]["kind"] == "session"
+    assert person.data("logout")["revoked"] is True
+    env = {"SCOPEGATE_SERVER": person.server, "SCOPEGATE_TOKEN": session}
+    assert scopegate("whoami", env=env).code == 4
+
+
+@contextmanager
+def forgetful(server: str) -> Iterator[str]:
+    """The URL of a relay to `server` that keeps the first answer to itself, and hangs up."""
+    host, port = server.removeprefix("http://").split(":")
+
+    class Relay(BaseRequestHandler):
+        forgot = False
+
+        def handle(self) -> None:
+            request = self.request.recv(65_536)
+            with socket.create_connection((host, int(port)), timeout=30) as upstream:
+                upstream.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+                answer = b"".join(iter(lambda: upstream.recv(65_536), b""))
+            if Relay.forgot:
+                self.request.sendall(answer)
+            Relay.forgot = True
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay:
+        thread = Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{relay.server_address[1]}"
+        finally:
+            relay.shutdown()
+            thread.join()
+
+
+def test_a_creation_whose_answer_is_lost_is_sent_again_and_makes_one_key(person: Person) -> None:
+    with forgetful(person.server) as relay:
+        env = {"SCOPEGATE_SERVER": relay, "SCOPEGATE_TOKEN": person.token}
+        create = ("key", "create", "--type", "external", "--description", "Its answer is lost", "-o", "json")
+        created = person.run(*create, env=env)
+        assert created.code == 0, created
+    assert json.loads(created.out)["secret"] is None
+    assert "shown then" in created.err
+    person.sign_in()
+    assert len(person.data("key", "list", "--q", "Its answer is lost")) == 1

@@ -143,6 +143,7 @@ def exit_of(error: ScopegateError) -> Exit:
     if known is not None:
         return known
     # Whatever raised one of these has imported its module; nobody else waits for that.
+    from scopegate.cli.browserlogin import SignInFailed  # noqa: PLC0415
     from scopegate.client import ApiError, ServerUnreachable  # noqa: PLC0415
     from scopegate.policyfiles import PolicyFileError  # noqa: PLC0415
 
@@ -151,6 +152,8 @@ def exit_of(error: ScopegateError) -> Exit:
             return exit_of_status(error.status)
         case ServerUnreachable():
             return Exit.UNAVAILABLE
+        case SignInFailed():
+            return Exit.FORBIDDEN
         case PolicyFileError():
             return Exit.INVALID
         case _:

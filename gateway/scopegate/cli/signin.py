@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import click
 
 from scopegate.cli.answers import JsonObject, answer
-from scopegate.cli.browserlogin import sign_in_with_browser
 from scopegate.cli.contexts import Context, load_contexts, save_contexts
 from scopegate.cli.destination import SERVER, find_destination, given_token, parse_server, require_safe
 from scopegate.cli.options import on_server, system_through_api, without_instance
@@ -27,10 +26,10 @@ _NO_TOKEN = 401
 @click.command("login")
 @click.option("--name", "context_name", metavar="NAME", help="What to call the context; otherwise the host.")
 @click.option("--default-tenant", metavar="ID", help="The tenant that is meant where none is named.")
+@click.option("--oidc", is_flag=True, help="Sign in with the browser, by the server's OpenID Connect.")
 @click.option(
     "--bootstrap", is_flag=True, help="Become the first administrator, with the token of the first start."
 )
-@click.option("--oidc", is_flag=True, help="Sign in with a browser, at the OpenID Connect provider.")
 @click.option("--person", metavar="NAME", help="With --bootstrap: your name.")
 @click.option("--email", help="With --bootstrap: your e-mail address.")
 @on_server
@@ -41,22 +40,22 @@ def login(
     person: str | None,
     email: str | None,
     *,
-    bootstrap: bool,
     oidc: bool,
+    bootstrap: bool,
 ) -> None:
     """Keep a token for a control plane, and go there from now on.
 
-    The token comes from a prompt, from stdin with --token-stdin, or from SCOPEGATE_TOKEN; with --oidc it is a
-    session of eight hours. It is tried, and kept in a file that only you can read.
+    The token comes from a prompt, from stdin with --token-stdin, or from SCOPEGATE_TOKEN. It is tried, and
+    kept in a file that only you can read.
     """
     server = _server(invocation)
     require_safe(server, insecure=invocation.insecure_http)
     if not bootstrap and (person or email):
         raise click.UsageError("--person and --email belong to --bootstrap.")
     if oidc and (bootstrap or invocation.token_stdin):
-        raise click.UsageError("--oidc needs no token: leave --bootstrap and --token-stdin out.")
+        raise click.UsageError("--oidc stands for a token: leave out --bootstrap and --token-stdin.")
     known = load_contexts()
-    token = sign_in_with_browser(server) if oidc else _asked_token(invocation)
+    token = _token_by_browser(server) if oidc else _asked_token(invocation)
     if bootstrap:
         name, address = _asked(person, "Your name", "--person"), _asked(email, "Your e-mail", "--email")
         token = _first_token(server, token, name, address)
@@ -82,6 +81,8 @@ def logout(invocation: Invocation) -> None:
     context = None if destination is None else known.of_server(destination.server)
     if context is None:
         raise NotSignedIn("You are signed in nowhere.", hint="See: scopegate context list")
+    if context.token is not None:
+        require_safe(context.server, insecure=invocation.insecure_http)
     ended = context.token is not None and _end_session(context.server, context.token)
     save_contexts(known.without(context.name))
     said = "and its session is over" if ended else "and its token stays good: scopegate token revoke ends one"
@@ -177,6 +178,12 @@ def _asked_token(invocation: Invocation) -> str:
         raise click.UsageError("There is nobody to ask for the token: pass --token-stdin.")
     token: str = click.prompt("Token", hide_input=True, err=True)
     return token.strip()
+
+
+def _token_by_browser(server: str) -> str:
+    from scopegate.cli.browserlogin import sign_in_with_browser  # noqa: PLC0415 -- for whoever wants it
+
+    return sign_in_with_browser(server)
 
 
 def _asked(given: str | None, question: str, flag: str) -> str:

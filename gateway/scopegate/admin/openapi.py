@@ -30,7 +30,7 @@ _MEANINGS = {
     428: "`If-Match` is missing.",
     429: "Too many requests of this address had no valid token.",
     500: "The server failed.",
-    503: "The key store does not answer.",
+    503: "The key store does not answer, or too many requests wait: try again after `Retry-After` seconds.",
 }
 _ETAG = {
     "ETag": {"description": "The version of the key (RFC 9110 section 8.8.3).", "schema": {"type": "string"}}

@@ -1,18 +1,21 @@
-"""Around the whole administration API: a request id, a bound on bodies, and an answer to whatever fails."""
+"""Around the whole administration API: a request id, a turn, bounds, and an answer to whatever fails."""
 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 
+from scopegate.admin.line import Line
 from scopegate.admin.problems import FAILED, TOO_LARGE, problem_of
 from scopegate.core.errors import ScopegateError
 from scopegate.problems import send_problem
 from scopegate.requestid import new_request_id
 
 if TYPE_CHECKING:
+    from scopegate.admin.line import Turn
     from scopegate.asgi import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("scopegate")
@@ -22,30 +25,37 @@ REQUEST_ID = "scopegate.request_id"  # in the ASGI scope
 
 
 class Outermost:
-    """Gives each request of `app` an id, and answers what it raises. Nothing may be cached."""
+    """Gives each request of `app` an id, and its turn in `line`; answers what it raises.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Nothing may be cached.
+    """
+
+    def __init__(self, app: ASGIApp, line: Line | None = None) -> None:
         self._app = app
+        self._line = line or Line()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ``http`` scope."""
         request_id = new_request_id()
         scope[REQUEST_ID] = request_id
-        begun = complete = False
+        begun = complete = has_all = False
         read = 0
 
-        async def receive_bounded() -> Message:
-            nonlocal read
-            message = await receive()
+        async def receive_bounded(turn: Turn) -> Message:
+            nonlocal read, has_all
+            # Who has sent all may be asked whether it is still there, and that is no reason to wait.
+            message = await receive() if has_all else await turn.without(receive())
+            has_all = not message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > LARGEST_BODY:
                 # Of what fails while a body is read, the API passes on this alone as it is.
                 raise HTTPException(TOO_LARGE.status)
             return message
 
-        async def send_marked(message: Message) -> None:
+        async def send_marked(turn: Turn, message: Message) -> None:
             nonlocal begun, complete
-            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            more = bool(message.get("more_body", False))
+            complete = message["type"] == "http.response.body" and not more
             if message["type"] == "http.response.start":
                 begun = True
                 headers = list(message.get("headers", ()))
@@ -60,10 +70,11 @@ class Outermost:
                     if name not in names
                 ]
                 message = {**message, "headers": headers}
-            await send(message)
+            await (turn.without(send(message)) if more else send(message))
 
         try:
-            await self._app(scope, receive_bounded, send_marked)
+            async with self._line.turn() as turn:
+                await self._app(scope, partial(receive_bounded, turn), partial(send_marked, turn))
         except Exception as error:
             if not isinstance(error, ScopegateError):
                 log.exception("an administrator's request failed (request id %s)", request_id)

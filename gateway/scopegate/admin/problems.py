@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from scopegate.admin.line import Busy
 from scopegate.admin.preconditions import PreconditionRequired
 from scopegate.core.errors import (
     Conflict,
@@ -41,6 +42,7 @@ _STATUSES: tuple[tuple[type[ScopegateError], int, str], ...] = (
     (ProviderUnavailable, 503, "The provider does not answer"),
     (PreconditionRequired, 428, "A precondition is required"),
     (StoreUnavailable, 503, "The key store does not answer"),
+    (Busy, 503, "The administration API is busy"),
 )
 _RETRY = ((b"retry-after", b"1"),)
 # RFC 6750 section 3.1
@@ -81,7 +83,7 @@ def problem_of(error: ScopegateError, *, has_body: bool = True) -> tuple[Problem
 
 def _headers(error: ScopegateError) -> Headers:
     match error:
-        case StoreUnavailable() | ProviderUnavailable():
+        case StoreUnavailable() | ProviderUnavailable() | Busy():
             return _RETRY
         case TooManyFailures():
             return ((b"retry-after", b"%d" % error.retry_after),)

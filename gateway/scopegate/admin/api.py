@@ -28,7 +28,7 @@ from scopegate.admin import (
 from scopegate.admin.entrance import Entrance
 from scopegate.admin.openapi import describe, methods_of
 from scopegate.admin.outermost import REQUEST_ID
-from scopegate.admin.problems import FAILED, problem_of, problem_of_request
+from scopegate.admin.problems import FAILED, NO_JSON, TOO_LARGE, problem_of, problem_of_request
 from scopegate.core.errors import ScopegateError
 from scopegate.problems import Problem, problem_fields
 
@@ -95,6 +95,10 @@ async def _not_served(request: Request, error: Exception) -> Response:
         return _answer(request, problem)
     if error.status_code == 404:  # noqa: PLR2004 -- RFC 9110 section 15.5.5
         return _answer(request, _NOT_FOUND)
+    if error.status_code == TOO_LARGE.status:
+        return _answer(request, TOO_LARGE)
+    if error.status_code == NO_JSON.status:  # text that is no UTF-8, or nested too deeply
+        return _answer(request, NO_JSON)
     return _answer(
         request, Problem(error.status_code, "request_invalid", "The request is not valid", error.detail)
     )

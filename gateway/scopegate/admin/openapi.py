@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PROBLEM = "application/problem+json"
 _ALWAYS = (400, 401, 403, 404, 413, 429, 500, 503)
+_WRONG_VALUE = 422  # answered by operations that have a body, which have these answers as well
+_OF_BODIES = (415,)
 _MEANINGS = {
     400: "The request is not valid: no JSON, an unknown query parameter, a header field that is none.",
     401: "No valid token was sent.",
@@ -24,6 +26,7 @@ _MEANINGS = {
     409: "The present state does not admit this.",
     412: "The key is not any more what `If-Match` names.",
     413: "The request body is too large.",
+    415: "The request body is not sent as JSON.",
     422: "A value is not valid; `errors` points to it.",
     428: "`If-Match` is missing.",
     429: "Too many requests of this address had no valid token.",
@@ -78,7 +81,7 @@ def documented(
             "description": _MEANINGS[status],
             "content": {_PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
-        for status in sorted({*_ALWAYS, *statuses})
+        for status in sorted({*_ALWAYS, *statuses, *(_OF_BODIES if _WRONG_VALUE in statuses else ())})
     }
     if page:
         responses[answers] = {"headers": _NEXT}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+
 from scopegate.admin.problems import FAILED, TOO_LARGE, problem_of
 from scopegate.core.errors import ScopegateError
 from scopegate.problems import send_problem
@@ -17,10 +19,6 @@ log = logging.getLogger("scopegate")
 
 LARGEST_BODY = 4 * 1024 * 1024  # bytes
 REQUEST_ID = "scopegate.request_id"  # in the ASGI scope
-
-
-class _BodyTooLarge(Exception):
-    """More came than is read."""
 
 
 class Outermost:
@@ -41,7 +39,8 @@ class Outermost:
             message = await receive()
             read += len(message.get("body", b""))
             if read > LARGEST_BODY:
-                raise _BodyTooLarge
+                # Of what fails while a body is read, the API passes on this alone as it is.
+                raise HTTPException(TOO_LARGE.status)
             return message
 
         async def send_marked(message: Message) -> None:
@@ -65,8 +64,6 @@ class Outermost:
 
         try:
             await self._app(scope, receive_bounded, send_marked)
-        except _BodyTooLarge:
-            await send_problem(send, TOO_LARGE, request_id)
         except Exception as error:
             if not isinstance(error, ScopegateError):
                 log.exception("an administrator's request failed (request id %s)", request_id)

@@ -48,6 +48,10 @@ _CHALLENGE = ((b"www-authenticate", b'Bearer realm="scopegate administration", e
 _ROW = re.compile(r"\[(\d+)\]")
 
 FAILED = Problem(500, "internal_error", "The server failed", "Tell its operator the request id.")
+NO_JSON = Problem(400, "json_invalid", "The body is not JSON", "Send one JSON object (RFC 8259).")
+_NOT_CALLED_JSON = Problem(
+    415, "media_type_not_supported", "The body is not JSON", "Send it with Content-Type: application/json."
+)
 TOO_LARGE = Problem(413, "body_too_large", "The request body is too large", "Send less in one request.")
 
 
@@ -91,7 +95,9 @@ def problem_of_request(errors: Sequence[ErrorDetails]) -> tuple[Problem, dict[st
     """The answer to a request whose body, query or header fields are not what the API takes."""
     found = [(str(error["loc"][0]), error["loc"][1:], error) for error in errors]
     if any(error["type"] == "json_invalid" for _, _, error in found):
-        return Problem(400, "json_invalid", "The body is not JSON", "Send one JSON object (RFC 8259)."), {}
+        return NO_JSON, {}
+    if any(isinstance(error["input"], bytes) for _, _, error in found):  # only JSON is read
+        return _NOT_CALLED_JSON, {}
     elsewhere = [
         _field(f"{place}:{'.'.join(map(str, path))}", _code(error), _sentence(error))
         for place, path, error in found

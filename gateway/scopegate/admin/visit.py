@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -15,6 +17,7 @@ from scopegate.core.administrators import Caller, Permission, require
 from scopegate.core.audit import LONGEST_REASON, Author
 from scopegate.core.errors import InvalidInput
 from scopegate.core.tenants import SYSTEM_TENANT
+from scopegate.enforcer import utc_now
 from scopegate.store import Store
 
 _REASON = b"x-scopegate-reason"
@@ -25,12 +28,14 @@ VISIT = "scopegate.visit"  # in the ASGI scope
 class Office:
     """What the administration API works with.
 
-    ``store`` is the owner of all connections; ``key_prefix`` and ``pepper`` are as the gateway's.
+    ``store`` is the owner of all connections; ``key_prefix`` and ``pepper`` are as the gateway's. ``clock``
+    tells the present moment.
     """
 
     store: Store
     key_prefix: str
     pepper: bytes | None
+    clock: Callable[[], datetime] = utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +69,12 @@ class Visit:
 
     def administration(self, *, dry_run: bool = False) -> Administration:
         """The operations on the system; each of them asks what the caller may."""
-        return Administration(self._store(dry=dry_run), self.caller, pepper=self.office.pepper)
+        office = self.office
+        return Administration(self._store(dry=dry_run), self.caller, pepper=office.pepper, clock=office.clock)
 
     def _commands(self, store: Store) -> Commands:
-        return Commands(store, key_prefix=self.office.key_prefix, pepper=self.office.pepper)
+        office = self.office
+        return Commands(store, key_prefix=office.key_prefix, pepper=office.pepper, clock=office.clock)
 
     def _store(self, *, dry: bool) -> Store:
         return self.office.store.by(Author(self.caller.actor, self.origin, self.reason), dry=dry)

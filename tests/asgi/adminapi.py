@@ -11,8 +11,10 @@ import httpx
 from redis.asyncio import Redis
 
 from scopegate import policyfiles
+from scopegate.admin.entrance import Entrance
 from scopegate.admin.local import local_api
 from scopegate.admin.plane import guarded_api
+from scopegate.admin.sessioncookie import SessionCookie
 from scopegate.admin.signin import identified
 from scopegate.admin.visit import Office
 from scopegate.administration import Authentication
@@ -61,7 +63,8 @@ class ControlPlane:
     @cached_property
     def _remote(self) -> ASGIApp:
         authentication = Authentication(self.store, clock=self.clock)
-        return guarded_api(identified(self._office, authentication), authentication)
+        entrance = Entrance(authentication, SessionCookie("http://admin.test"))
+        return guarded_api(identified(self._office, entrance), entrance)
 
     @cached_property
     def _local(self) -> ASGIApp:
@@ -158,5 +161,5 @@ async def kept(url: str) -> dict[bytes, Any]:
             b"set": client.smembers,
             b"zset": lambda name: client.zrange(name, 0, -1, withscores=True),
         }
-        names: list[bytes] = await client.keys("*")
+        names: list[Any] = await client.keys("*")
         return {name: await reading[await client.type(name)](name) for name in names}

@@ -16,8 +16,6 @@ RULE = {"method": "GET", "url": "/api/recordings/*"}
 NEW = {"rules": [{"method": "GET", "url": "/api/new"}]}
 # What is sent with a body, and changes nothing.
 LOOKING = frozenset({"/admin/v1/keys:preview", "/admin/v1/decisions:explain"})
-# What needs no caller.
-BOOTSTRAP = "/admin/v1/bootstrap"
 
 
 @dataclass(frozen=True)

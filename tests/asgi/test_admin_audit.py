@@ -33,7 +33,7 @@ async def entries(api: httpx.AsyncClient, **params: Any) -> list[dict[str, Any]]
 async def test_an_entry_says_who_from_where_and_why(plane: ControlPlane, api: httpx.AsyncClient) -> None:
     eva = await plane.signed_in("key_administrator", email="eva@example.com")
     body = {"type": "external", "description": "d"}
-    why = "Für Frau Huber – Ticket 7"
+    why = "Für Frau Huber, Ticket 7"
     key = (await eva.post("/keys", json=body, headers={REASON: quote(why)})).json()
     await api.post(f"/keys/{key['id']}:disable")
     local, remote = await entries(api)
@@ -101,8 +101,9 @@ async def test_a_log_that_was_tampered_with_is_told(store_url: str, api: httpx.A
     whole = (await api.get("/audit/verification")).json()
     assert (whole["whole"], whole["entries"], whole["broken_at"]) == (True, 3, None)
     async with Redis.from_url(store_url) as client:
-        line = await client.lindex("sg:{000}:audit", 1)
-        await client.lset("sg:{000}:audit", 1, line.replace(b"cli:eva@ops", b"cli:tom@ops"))
+        [line] = await client.lrange("sg:{000}:audit", 1, 1)
+        assert isinstance(line, bytes)
+        await client.lset("sg:{000}:audit", 1, line.decode().replace("cli:eva@ops", "cli:tom@ops"))
     broken = (await api.get("/audit/verification")).json()
     assert (broken["whole"], broken["broken_at"]) == (False, 2)
     assert broken["what"]

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from scopegate.admin.entrance import Entrance
 from scopegate.admin.health import Health
 from scopegate.admin.line import Busy, Line
 from scopegate.admin.outermost import Outermost
 from scopegate.admin.plane import ControlPlane
+from scopegate.admin.sessioncookie import SessionCookie
 from scopegate.admin.visit import Office
+from scopegate.administration import Authentication
 from scopegate.store import Store
 
 if TYPE_CHECKING:
@@ -58,7 +61,8 @@ async def plane(desk: Desk, line: Line, url: str) -> AsyncIterator[httpx.AsyncCl
     store = Store.at(url)
     health = Health(url)
     office = Office(store, key_prefix="sg", pepper=None)
-    transport = httpx.ASGITransport(ControlPlane(Outermost(desk, line), health, office))
+    entrance = Entrance(Authentication(store), SessionCookie("http://admin.test"))
+    transport = httpx.ASGITransport(ControlPlane(Outermost(desk, line), health, office, entrance))
     async with httpx.AsyncClient(transport=transport, base_url="http://admin.test") as client:
         yield client
     await health.aclose()

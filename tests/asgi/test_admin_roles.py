@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asgi.adminapi import create, kept, refusal
-from asgi.adminchanges import BOOTSTRAP, CHANGES, LOOKING, Change, things_to_change
+from asgi.adminchanges import CHANGES, LOOKING, Change, things_to_change
+from scopegate.admin.gatekeeper import PUBLIC
 
 if TYPE_CHECKING:
     import httpx
@@ -139,20 +140,19 @@ async def test_the_last_system_administrator_stays(plane: ControlPlane, api: htt
     assert (await root.get("/whoami")).status_code == 200
 
 
-async def test_only_bootstrap_the_description_and_its_page_need_no_token(
-    plane: ControlPlane, api: httpx.AsyncClient
-) -> None:
+async def test_everything_but_the_description_and_the_ways_in_needs_a_token(plane: ControlPlane) -> None:
     stranger = await plane.remote()
     for path in ("/openapi.json", "/reference", "/reference.css"):
         assert (await stranger.get(path)).status_code == 200
     described: dict[str, Any] = (await stranger.get("/openapi.json")).json()["paths"]
-    # Each from an address of its own, so that none is told to wait.
     number = 0
     for path, operations in described.items():
-        for method in operations:
-            number += 1
+        for method, operation in operations.items():
+            assert (operation.get("security") == []) is (path in PUBLIC), path
+            if path in PUBLIC:
+                continue
+            number += 1  # each from an address of its own, so that none is told to wait
             from_elsewhere = await plane.remote(origin=f"192.0.2.{number}")
             answer = await from_elsewhere.request(method, f"http://admin.test{path}")
-            expected = (422, "required") if path == BOOTSTRAP else (401, "token_invalid")
-            assert refusal(answer) == expected, (method, path)
+            assert refusal(answer) == (401, "token_invalid"), (method, path)
     assert number > 30

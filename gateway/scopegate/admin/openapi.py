@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _PROBLEM = "application/problem+json"
 _ALWAYS = (400, 401, 403, 404, 413, 429, 500, 503)
-_OF_BODIES = (415,)  # where values can be wrong
+_WRONG_VALUE = 422  # answered by operations that have a body, which have these answers as well
+_OF_BODIES = (415,)
 _MEANINGS = {
     400: "The request is not valid: no JSON, an unknown query parameter, a header field that is none.",
     401: "No valid token was sent.",
@@ -30,7 +31,7 @@ _MEANINGS = {
     428: "`If-Match` is missing.",
     429: "Too many requests of this address had no valid token.",
     500: "The server failed.",
-    503: "The key store does not answer, or too many requests wait: try again after `Retry-After` seconds.",
+    503: "The key store does not answer.",
 }
 _ETAG = {
     "ETag": {"description": "The version of the key (RFC 9110 section 8.8.3).", "schema": {"type": "string"}}
@@ -80,7 +81,7 @@ def documented(
             "description": _MEANINGS[status],
             "content": {_PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
-        for status in sorted({*_ALWAYS, *statuses, *(_OF_BODIES if 422 in statuses else ())})
+        for status in sorted({*_ALWAYS, *statuses, *(_OF_BODIES if _WRONG_VALUE in statuses else ())})
     }
     if page:
         responses[answers] = {"headers": _NEXT}

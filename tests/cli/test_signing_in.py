@@ -313,6 +313,9 @@ def forgetful(server: str) -> Iterator[str]:
 
         def handle(self) -> None:
             request = self.request.recv(65_536)
+            # The head and the body may come apart.
+            while request.endswith(b"\r\n\r\n") and b"content-length" in request.lower():
+                request += self.request.recv(65_536)
             with socket.create_connection((host, int(port)), timeout=30) as upstream:
                 upstream.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
                 answer = b"".join(iter(lambda: upstream.recv(65_536), b""))

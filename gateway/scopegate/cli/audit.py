@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +13,10 @@ import click
 
 from scopegate.cli.answers import JsonObject, answer
 from scopegate.cli.moments import parse_since
+from scopegate.cli.newfile import new_file
 from scopegate.cli.options import through_api
 from scopegate.cli.output import Exit, note, print_fields, print_table
 from scopegate.core.audit import START, Verification, anchor_of, link, parse
-from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -86,19 +85,8 @@ def verify(invocation: Invocation, file: Path | None) -> int:
 @through_api
 def export(invocation: Invocation, file: Path) -> None:
     """Write all entries that are kept to a new file, with their hashes."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise InvalidInput(
-            "file", f"Cannot create {file}: {error.strerror}.", hint="Name a file that does not exist yet."
-        ) from error
-    with os.fdopen(descriptor, "wb") as target:
-        try:
-            with invocation.client() as client:
-                newest = _write(client, target)
-        except BaseException:
-            file.unlink()
-            raise
+    with new_file(file) as target, invocation.client() as client:
+        newest = _write(client, target)
     told = {"file": str(file), "sequence": newest.sequence, "hash": newest.hash}
     answer(
         invocation,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scopegate.cli.answers import JsonObject, answer
+from scopegate.cli.newfile import new_file
 from scopegate.cli.options import changes_through_api, through_api
 from scopegate.cli.output import Exit, note, print_table
 from scopegate.core.errors import InvalidInput
@@ -36,14 +37,8 @@ def export_keys(invocation: Invocation, file: Path) -> None:
     if str(file) == _STDIN:
         answer(invocation, documents, lambda: click.echo(text, nl=False))
         return
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise InvalidInput(
-            "file", f"Cannot create {file}: {error.strerror}.", hint="Name a file that does not exist yet."
-        ) from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-        target.write(text)
+    with new_file(file) as target:
+        target.write(text.encode())
     told = {"file": str(file), "keys": len(documents["keys"])}
     answer(invocation, told, lambda: note(f"Wrote {told['keys']} keys to {file}."))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scopegate.cli.answers import Form, no_member
-from scopegate.core.errors import InvalidInput
+from scopegate.cli.newfile import open_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,14 +42,7 @@ def secret_place(
     if path is None or invocation.dry_run:
         yield lambda _secret: None
         return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise InvalidInput(
-            "secret_file",
-            f"Cannot create {path}: {error.strerror}.",
-            hint="Name a file that does not exist yet, in a directory that you may write to.",
-        ) from error
+    descriptor = open_new(path, "secret_file")
     written = False
 
     def write(secret: str | None) -> None:

@@ -85,15 +85,7 @@ class KeyChanging(OnTenant):
                 is of a type that has none.
             NotFound: there is no such key, or its seven days are over.
         """
-        now = self._clock()
-        settings = await self._store.settings.get()
-
-        def extended(record: KeyRecord) -> KeyRecord:
-            if keys.state(record, now) is KeyState.DELETED:
-                raise no_such_key(key_id)
-            return edited(record, {"expires_at": expires_at}, now, settings)
-
-        return await self._store.keys.change(key_id, extended, expected=expected)
+        return (await self.edit_key(key_id, expected=expected, expires_at=expires_at)).record
 
     async def add_rules(
         self, key_id: str, rules: tuple[Rule, ...], *, expected: str | None = None

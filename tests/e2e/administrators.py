@@ -15,15 +15,20 @@ _TOKEN = re.compile(r"^  (adm_\w+)$", re.MULTILINE)
 
 def bootstrapped(gateway: Gateway) -> str:
     """The token of a system administrator, made with the one that `gateway` has printed."""
-    match = _TOKEN.search(gateway.process.err)
-    assert match is not None
     answer = httpx.post(
         f"{admin_url(gateway)}/admin/v1/bootstrap",
-        json={"token": match[1], "name": "Eva", "email": "eva@example.com"},
+        json={"token": bootstrap_token(gateway), "name": "Eva", "email": "eva@example.com"},
     )
     assert answer.status_code == 201, answer.text
     token: str = answer.json()["secret"]
     return token
+
+
+def bootstrap_token(gateway: Gateway) -> str:
+    """The token that `gateway` has printed for its first administrator."""
+    match = _TOKEN.search(gateway.process.err)
+    assert match is not None
+    return match[1]
 
 
 def admin_url(gateway: Gateway) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from scopegate.core.errors import Conflict, NotFound, StoreUnavailable
 from scopegate.core.tenants import Tenant
-from scopegate.store import Store, layout
+from scopegate.store import Store, directory, layout
 from store.facts import TAG, names, user
 
 if TYPE_CHECKING:
@@ -37,6 +37,30 @@ async def test_users_are_listed_by_id(store: Store) -> None:
     ids = ["b", "B", "a", "10", "9", "_"]
     await store.users.put(user(one) for one in ids)
     assert [one.id for one in await store.users.all()] == sorted(ids)
+
+
+async def test_many_users_are_read_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "PAGE", 2)
+    ids = [f"{number:02}" for number in range(5)]
+    await store.users.put(user(one) for one in ids)
+    assert [[one.id for one in page] async for page in store.users.pages()] == [ids[:2], ids[2:4], ids[4:]]
+    await store.users.delete("04")
+    assert [one.id for one in await store.users.all()] == ids[:4]
+
+
+async def test_who_comes_and_goes_meanwhile_costs_nobody_a_place(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "PAGE", 2)
+    await store.users.put(user(one) for one in "bdfhj")
+    seen = []
+    async for page in store.users.pages():
+        seen += [one.id for one in page]
+        if seen == ["b", "d"]:
+            await store.users.delete("b")
+            await store.users.delete("d")
+            await store.users.put([user("a"), user("c")])
+    assert seen == ["b", "d", "f", "h", "j"]
 
 
 async def test_a_known_id_is_replaced(store: Store) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from scopegate.admin import schemas
-from scopegate.admin.listing import page, point_on
+from scopegate.admin.listing import first_of, point_on
 from scopegate.admin.openapi import documented
 from scopegate.admin.visit import ByVisit
 from scopegate.core.administrators import Permission
@@ -35,8 +35,11 @@ async def find_users(
         active=query.active,
     )
     commands = await by.commands(Permission.READ_USERS, query.tenant)
-    found = [user for user in await commands.list_users() if search.admits(user)]
-    shown, cursor = page(found, query, lambda user: [folded(user.name), user.id], descending=False)
+    shown, cursor = await first_of(
+        ([user for user in users if search.admits(user)] async for users in commands.user_pages()),
+        query,
+        lambda user: [folded(user.name), user.id],
+    )
     point_on(request, response, cursor)
     return schemas.UserPage(
         items=[schemas.User(**user_object(user)) for user in shown],

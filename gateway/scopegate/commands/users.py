@@ -9,6 +9,8 @@ from scopegate.commands.tenant import OnTenant
 from scopegate.core.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from scopegate.core.principal import Principal, User
 
 
@@ -18,6 +20,10 @@ class UserCommands(OnTenant):
     async def list_users(self) -> list[User]:
         """Every user, by id."""
         return await self._store.users.all()
+
+    def user_pages(self) -> AsyncGenerator[list[User], None]:
+        """Every user, by id, some at a time."""
+        return self._store.users.pages()
 
     async def show_user(self, user_id: str) -> tuple[User, Principal]:
         """A user and the privileges held now.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scopegate.core.tenants import Tenant
     from scopegate.store.servers import Script, Servers
 
-PAGE = 1_000  # entries that are read in one step
+PAGE = 250  # entries that are read in one step
 _MOVED = b"moved"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from scopegate.core.deeds import user_added, user_changed, user_deleted, user_put
 from scopegate.core.errors import Conflict, NotFound, UnreadableRecord
@@ -12,7 +12,7 @@ from scopegate.store.changing import change, delete
 from scopegate.store.records import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from scopegate.core.tenants import Tenant
     from scopegate.store.audit import Journal
     from scopegate.store.servers import Servers
+
+PAGE = 500  # users that are read in one step
 
 
 class Directory:
@@ -97,14 +99,29 @@ class Directory:
 
     async def all(self) -> list[User]:
         """Every user, by id."""
+        return [user async for users in self.pages() for user in users]
 
-        async def read(redis: Redis) -> list[Any]:
-            ids = cast("list[bytes]", await redis.zrange(layout.user_index(self._tag), 0, -1))
+    async def pages(self) -> AsyncGenerator[list[User], None]:
+        """Every user, by id, some at a time: neither Redis nor the event loop is held up for long.
+
+        Who is added or deleted meanwhile may be among them or not.
+        """
+        last: bytes | None = None
+
+        async def read(redis: Redis) -> tuple[list[bytes], list[bytes | None]]:
+            after = b"-" if last is None else b"(" + last
+            index = layout.user_index(self._tag)
+            found = await redis.zrange(index, after, b"+", bylex=True, offset=0, num=PAGE)
+            ids = cast("list[bytes]", found)
             names = [layout.user_record(self._tag, user_id.decode()) for user_id in ids]
-            return cast("list[Any]", await redis.mget(names)) if names else []
+            return ids, cast("list[bytes | None]", await redis.mget(names)) if names else []
 
-        found = await self._servers.step(self._tag, read)
-        return [decode(raw, User) for raw in found if raw is not None]
+        while True:
+            ids, found = await self._servers.step(self._tag, read)
+            yield [decode(raw, User) for raw in found if raw is not None]
+            if len(ids) < PAGE:
+                return
+            last = ids[-1]
 
     async def change(self, user_id: str, edit: Callable[[User], User]) -> User:
         """Replace a user by what `edit` makes of the present one; no change in between is lost.

@@ -13,7 +13,7 @@ from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import layout
 from scopegate.store.changing import change, delete
 from scopegate.store.moments import milliseconds
-from scopegate.store.records import decode, encode
+from scopegate.store.records import decode, decode_many, encode
 from scopegate.store.servers import Script
 from scopegate.store.settings import settings_in
 
@@ -151,7 +151,7 @@ class KeyStore:
             return len(ids), settings, found
 
         used, settings, found = await self._servers.step(self._tag, read)
-        records = [decode(raw, KeyRecord) for raw in found if raw is not None]
+        records = await decode_many(found, KeyRecord)
         records.sort(key=lambda record: (record.created_at, record.id), reverse=True)
         return CountedKeys(used, settings_in(settings).key_limit, tuple(records))
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import logging.config
+import os
 import resource
 import signal
 from contextlib import ExitStack, suppress
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from scopegate.store.location import Location
 
 log = logging.getLogger("scopegate")
+
+CONTROL_NICENESS = 10
+"""By how much the control plane gives way to the data plane where both want a core."""
 
 
 def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Callable[[], None]) -> None:
@@ -195,6 +199,7 @@ def _control(redis: Location, settings: Settings, area: MetricsArea, ready: Call
     from scopegate.appserver import run  # noqa: PLC0415
     from scopegate.controlplane import create_control_plane, create_sweeper  # noqa: PLC0415
 
+    os.nice(CONTROL_NICENESS)
     run(
         partial(create_control_plane, settings, redis, area),
         settings.admin_listen,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scopegate.store.audit import Journal
     from scopegate.store.servers import Servers
 
-PAGE = 500  # users that are read in one step
+PAGE = 200  # users that are read in one step
 
 
 class Directory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,8 @@ def key_page(
     Raises:
         InvalidInput: the cursor is none, or one of other filters.
     """
-    admitted = [key_details(record, now, uses[record.id]) for record in records]
+    # Rules decide nothing here, and there may be many: only what is shown has them.
+    admitted = [key_details(replace(record, rules=()), now, uses[record.id]) for record in records]
     admitted = [one for one in admitted if _admits(query, one) and _is_idle(query, one, now)]
     field = query.sort.removeprefix("-")
     # What is answered has whole seconds, in which several keys can be created.
@@ -106,6 +108,8 @@ def key_page(
         lambda one: [created[one.id].timestamp(), one.id] if field == "created_at" else _order(one, field),
         descending=query.sort.startswith("-"),
     )
+    by_id = {record.id: record for record in records}
+    items = [key_details(by_id[one.id], now, uses[one.id]) for one in items]
     return schemas.KeyPage(items=items, next_cursor=cursor, has_more=cursor is not None, total=len(admitted))
 
 

@@ -20,6 +20,7 @@ import time
 from array import array
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from benchmarks.peers import PATH, Gateway, json_upstream, new_key, serve_comman
 from benchmarks.programs import require, running, stop
 from benchmarks.report import Part, Row, Unit, at_least, at_most, table
 from conftest import find_free_port
+from e2e.processes import listens, wait_until
 from scopegate.administration import Administration
 from scopegate.commands import Commands
 from scopegate.core.administrators import Role, operator
@@ -51,6 +53,7 @@ ROUNDS = 5
 SECONDS = 2.0
 CONNECTIONS, GAP = 8, 0.01  # a small load: about 750 requests a second
 MANY = 32
+CALLS = 100  # of each kind, by one administrator
 ALONE, ADMINISTERED, COUNTED = "alone", f"{ADMINISTRATORS} administrators", "two processes that count"
 _COUNT = "import os; os.nice({})\nwhile True: sum(range(10_000))"
 _BESIDE = Unit("x")
@@ -88,6 +91,7 @@ def test_three_hundred_administrators_beside_the_data_plane() -> None:
             COUNTED: _counting,
         }
         _small_load(instance, 0.5)
+        calls = _one_administrator(instance)
         for _ in range(ROUNDS):  # interleaved, so that a slow moment of the machine meets all of them
             for name, setting in settings.items():
                 with setting():
@@ -96,6 +100,32 @@ def test_three_hundred_administrators_beside_the_data_plane() -> None:
     statuses = {status for one in answered for status in one}
     assert statuses <= {"200", "201", "204"}, statuses
     _report(medians, found, answered, busy)
+    rows = [Row(f"{name}, one administrator", f"p50 {ms:.1f} ms") for name, ms in calls.items()]
+    Part(11, "administration", "One administrator at a time", rows, "").publish()
+
+
+def _one_administrator(instance: Instance) -> dict[str, float]:
+    """The median milliseconds of a call on a connection that is kept, while nobody else asks."""
+    known = json.loads(instance.known)
+    creation = json.dumps({"type": "external", "description": "made by a benchmark"})
+    calls = {
+        "Show a key": ("GET", f"/keys/{known['key']}?tenant=full", None, 200),
+        f"List 50 of {KEYS} keys": ("GET", "/keys?tenant=full", None, 200),
+        "Create a key": ("POST", f"/keys?tenant={TENANTS[0]}", creation, 201),
+    }
+    headers = {"Authorization": f"Bearer {known['token']}", "Content-Type": "application/json"}
+    connection = HTTPConnection("127.0.0.1", instance.admin_port, timeout=20.0)
+    took: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(CALLS):
+        for name, (method, path, body, status) in calls.items():
+            began = time.perf_counter()
+            connection.request(method, f"/admin/v1{path}", body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            took[name].append((time.perf_counter() - began) * 1_000)
+            assert answer.status == status, answer.status
+    connection.close()
+    return {name: statistics.median(one) for name, one in took.items()}
 
 
 def _report(
@@ -138,6 +168,7 @@ def _running() -> Iterator[Instance]:
         with running(port, *command) as pid:
             gateway = Gateway("Scopegate", port, new_key(socket_url(store)), pid)
             wait_until_it_answers(gateway)
+            wait_until(lambda: listens(admin_port), "the control plane listens")
             known = asyncio.run(_furnish(socket_url(store)))
             yield Instance(gateway, admin_port, known, directory, _processes(pid, port, admin_port))
 

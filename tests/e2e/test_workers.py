@@ -14,6 +14,7 @@ import pytest
 from benchmarks.memory import holder
 from e2e.gateways import serving, upstream_server
 from e2e.processes import DEADLINE, wait_until
+from scopegate.serving import CONTROL_NICENESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,3 +142,17 @@ def test_when_a_worker_dies_its_siblings_go_on_and_it_is_started_anew(tmp_path: 
         for caller in calling:
             # What the worker was busy with is lost, and nothing else.
             assert len(caller.lost) <= (served[caller] == victim), caller.lost
+
+
+def test_the_control_plane_gives_way_to_the_data_plane(tmp_path: Path) -> None:
+    niceness = []
+    with upstream_server() as upstream, serving(tmp_path, upstream.url) as gateway:
+        for port in (gateway.port, gateway.admin_port):
+            with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as connection:
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: gateway\r\n\r\n")
+                connection.recv(1)
+                process = holder(connection, gateway.process.pid)
+                niceness.append(os.getpriority(os.PRIO_PROCESS, process))
+    worker, control_plane = niceness
+    assert worker == os.getpriority(os.PRIO_PROCESS, 0)
+    assert control_plane == min(worker + CONTROL_NICENESS, 19)

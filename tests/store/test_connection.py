@@ -52,6 +52,7 @@ OPERATIONS: dict[str, Operation] = {
     "users.delete": lambda store: store.users.delete("kim"),
     "users.get": lambda store: store.users.get("kim"),
     "users.all": lambda store: store.users.all(),
+    "users.pages": lambda store: anext(store.users.pages()),
     "users.change": lambda store: store.users.change("kim", lambda one: one),
     "policies.get": lambda store: store.policies.get(),
     "policies.put": lambda store: store.policies.put(POLICIES),

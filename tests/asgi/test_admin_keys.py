@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asgi.adminapi import create, create_custom, kept, pointers, refusal
+from asgi.adminchanges import CHANGES, things_to_change
 
 if TYPE_CHECKING:
     import httpx
@@ -165,3 +166,25 @@ async def test_a_deleted_key_is_gone(api: httpx.AsyncClient) -> None:
     for answer in (await api.get(url), await api.delete(url), await api.post(f"{url}:enable")):
         assert refusal(answer) == (404, "not_found")
     assert (await api.get("/quota")).json()["used"] == 0
+
+
+async def test_a_secret_in_place_of_an_id_is_not_repeated(api: httpx.AsyncClient) -> None:
+    key = await create_custom(api, "/api/recordings/*")
+    ids = await things_to_change(api)
+    secret = key["secret"].rpartition("_")[2]
+    for given in (key["secret"], secret):
+        ids |= {"key_id": given, "disabled_id": given}
+        answers = [
+            await change.send(api, ids)
+            for change in CHANGES.values()
+            if "key_id" in f"{change.path} {change.body}" or "disabled_id" in change.path
+        ]
+        answers += [
+            await api.get(f"/keys/{given}"),
+            await api.get(f"/keys/{given}/usage"),
+            await api.post("/decisions:explain", json={"key_id": given, "method": "GET", "url": "/x"}),
+        ]
+        assert len(answers) == 14
+        for answer in answers:
+            assert refusal(answer)[0] in {400, 404, 422}
+            assert secret not in answer.text, answer.request.url

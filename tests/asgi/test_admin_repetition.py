@@ -97,3 +97,10 @@ async def test_a_refused_request_is_not_remembered(api: httpx.AsyncClient) -> No
 
 async def test_without_a_key_each_request_counts(api: httpx.AsyncClient) -> None:
     assert (await create(api))["id"] != (await create(api))["id"]
+
+
+async def test_the_same_key_for_another_operation_is_another_request(api: httpx.AsyncClient) -> None:
+    key = (await api.post("/keys", json=BODY, headers=ONCE)).json()
+    for action, body in (("rotate", {}), ("duplicate", {"description": "Other"})):
+        answer = await api.post(f"/keys/{key['id']}:{action}", json=body, headers=ONCE)
+        assert answer.json()["secret"], answer.text

@@ -20,7 +20,7 @@ from pydantic import (
 from scopegate.core.administrators import Permission, Role
 from scopegate.core.admintokens import TokenKind
 from scopegate.core.bulk import BulkAction
-from scopegate.core.keys import KeyState, KeyType
+from scopegate.core.keys import ID_LENGTH, KeyState, KeyType
 from scopegate.core.usage import Known
 
 DEFAULT_PAGE = 50
@@ -63,7 +63,8 @@ Moment = Annotated[
 """RFC 3339 section 5.6, always with an offset; answers are in UTC with ``Z``."""
 
 
-KeyId = Annotated[str, Field(max_length=100)]
+KeyId = Annotated[str, Field(max_length=ID_LENGTH)]
+"""What is longer may be a secret, and an outcome would repeat it."""
 
 
 class Input(BaseModel):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from scopegate.core.deeds import key_changed, key_created, key_deleted
 from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, NotFound
 from scopegate.core.idempotency import IDEMPOTENCY_LIFETIME, Idempotency, Issuance
-from scopegate.core.keys import KEYS_PER_TENANT, KeyRecord, KeyType
+from scopegate.core.keys import ID_LENGTH, KEYS_PER_TENANT, KeyRecord, KeyType
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import layout
 from scopegate.store.changing import change, delete
@@ -238,8 +238,12 @@ def scoped_api_off() -> FeatureDisabled:
 
 
 def no_such_key(key_id: str) -> NotFound:
-    """The error that says that there is no key with this id, or with one that begins like this."""
-    return NotFound(f"There is no key {key_id!r}.", hint="List the keys with: scopegate key list")
+    """The error that says that there is no key with this id, or with one that begins like this.
+
+    What is too long for an id may be a secret, so it is not repeated.
+    """
+    named = repr(key_id) if len(key_id) <= ID_LENGTH else "with this id"
+    return NotFound(f"There is no key {named}.", hint="List the keys with: scopegate key list")
 
 
 def _milliseconds(moment: datetime | None) -> int | str:

@@ -200,6 +200,23 @@ async def test_who_gives_up_leaves_the_line_and_a_turn_that_just_came_to_the_nex
         assert line.length == 0
 
 
+async def test_who_gives_up_at_the_moment_in_which_a_turn_is_free_has_only_given_up() -> None:
+    line = Line(at_a_time=1, longest=5, patience=AGES)
+
+    async def work() -> None:
+        async with line.turn():
+            raise AssertionError("nobody works who has given up")
+
+    async with line.turn():
+        waits = asyncio.create_task(work())
+        await until_waiting(line, 1)
+        waits.cancel()  # what waits is not told before the turn has ended
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    async with line.turn():
+        assert line.length == 0
+
+
 async def test_a_turn_ends_however_the_work_does() -> None:
     line = Line(at_a_time=1, longest=0, patience=AGES)
     for _ in range(2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from scopegate.core.errors import ScopegateError
@@ -105,7 +105,8 @@ class Line:
             await called
         except asyncio.CancelledError:
             if called.cancelled():
-                self._waiting.remove(called)
+                with suppress(ValueError):  # `leave` may have passed over it already
+                    self._waiting.remove(called)
             else:
                 self.leave()  # it was called at the same moment
             raise

@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 FUZZ_SECONDS ?= 60
 
 .PHONY: demo test lint format fuzz audit bench constraints clean
@@ -12,7 +13,7 @@ demo: $(VENV)/.installed ## Run a sample API behind the gateway, with keys and r
 	@exec $(BIN)/scopegate demo
 
 test: $(VENV)/.developed ## Run the whole test suite
-	$(BIN)/python -m pytest -m "not benchmark" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not benchmark" --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.developed ## Check style, types and the direction of imports
 	$(BIN)/ruff check

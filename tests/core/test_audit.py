@@ -247,7 +247,7 @@ def test_no_entry_has_a_digest() -> None:
         ({"active": False}, "user.deactivate"),
         ({"name": "K"}, "user.edit"),
     ],
-    ids=str,
+    ids=["more roles", "fewer roles", "other roles", "inactive", "another name"],
 )
 def test_an_entry_says_what_became_of_a_user(change: dict[str, Any], action: str) -> None:
     deed = deeds.user_changed(KIM, replace(KIM, **change))

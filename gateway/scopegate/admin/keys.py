@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -97,8 +98,7 @@ async def edit_key(
     """Another description, expiry or user, enabled or not; what is left out stays. Requests see it."""
     commands = await by.commands(Permission.CHANGE_KEYS, query.tenant, dry_run=query.dry_run)
     edited = await commands.edit_key(key_id, expected=expected, **_changes(body))
-    _tag(response, edited.record)
-    return changed_key(edited.record, commands.now(), edited.warnings)
+    return _changed(response, commands, edited.record, edited.warnings)
 
 
 @router.delete("/{key_id}", **documented("Delete a key", 412, answers=204))
@@ -136,8 +136,7 @@ async def extend_key(
     """Another expiry, also for a key that expired less than seven days ago."""
     commands = await by.commands(Permission.CHANGE_KEYS, query.tenant, dry_run=query.dry_run)
     record = await commands.extend_key(key_id, body.expires_at, expected=expected)
-    _tag(response, record)
-    return changed_key(record, commands.now())
+    return _changed(response, commands, record)
 
 
 @router.post("/{key_id}:rotate", **documented("Rotate a key's secret", 409, 412, 422, etag=True))
@@ -191,8 +190,7 @@ async def set_rules(
     """Other rules for a custom key; requests see them at once."""
     commands = await by.commands(Permission.CHANGE_KEYS, query.tenant, dry_run=query.dry_run)
     edited = await commands.set_rules(key_id, rules_of(body.rules), expected=expected)
-    _tag(response, edited.record)
-    return changed_key(edited.record, commands.now(), edited.warnings)
+    return _changed(response, commands, edited.record, edited.warnings)
 
 
 @router.post("/{key_id}/rules:add", **documented("Add rules to a key", 409, 412, 422, etag=True))
@@ -207,8 +205,7 @@ async def add_rules(
     """More rules for a custom key, behind those that it has."""
     commands = await by.commands(Permission.CHANGE_KEYS, query.tenant, dry_run=query.dry_run)
     edited = await commands.add_rules(key_id, rules_of(body.rules), expected=expected)
-    _tag(response, edited.record)
-    return changed_key(edited.record, commands.now(), edited.warnings)
+    return _changed(response, commands, edited.record, edited.warnings)
 
 
 @router.post("/{key_id}/rules:remove", **documented("Remove rules from a key", 409, 412, 422, etag=True))
@@ -225,8 +222,7 @@ async def remove_rules(
     edited = await commands.remove_rules(
         key_id, rules_of(body.rules), even_the_last=body.even_the_last, expected=expected
     )
-    _tag(response, edited.record)
-    return changed_key(edited.record, commands.now(), edited.warnings)
+    return _changed(response, commands, edited.record, edited.warnings)
 
 
 async def _set_enabled(
@@ -240,8 +236,7 @@ async def _set_enabled(
 ) -> schemas.ChangedKey:
     commands = await by.commands(Permission.CHANGE_KEYS, query.tenant, dry_run=query.dry_run)
     record = await commands.set_enabled(key_id, enabled=enabled, expected=expected)
-    _tag(response, record)
-    return changed_key(record, commands.now())
+    return _changed(response, commands, record)
 
 
 def _changes(body: schemas.KeyEdit) -> KeyChanges:
@@ -259,6 +254,13 @@ def _changes(body: schemas.KeyEdit) -> KeyChanges:
     if "user" in body.model_fields_set:
         changes["user"] = body.user
     return changes
+
+
+def _changed(
+    response: Response, commands: Commands, record: KeyRecord, warnings: Sequence[str] = ()
+) -> schemas.ChangedKey:
+    _tag(response, record)
+    return changed_key(record, commands.now(), warnings)
 
 
 def _issued(response: Response, issued: IssuedKey, commands: Commands) -> schemas.IssuedKey:

@@ -35,7 +35,7 @@ class Author:
     reason: str | None = None
 
 
-# Whoever nobody named. A sweep that enters the deletion of expired keys would be its work.
+# Whoever nobody named, and the sweep that enters what time does to keys.
 SYSTEM = Author("system", "scopegate")
 
 

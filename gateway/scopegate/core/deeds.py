@@ -218,7 +218,7 @@ def administrator_changed(before: Administrator, after: Administrator) -> Deed |
 
 
 def administrator_deleted(before: Administrator) -> Deed:
-    """An administrator who goes, and all tokens of theirs."""
+    """An administrator who goes."""
     changed = _differences(_of_administrator(before), {})
     return Deed(Action.ADMINISTRATOR_DELETE, "administrator", before.id, changed)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scopegate.core.errors import Conflict, InvalidInput, NotFound
-from scopegate.core.keyediting import KeyChanges, edited, rule_in_row, with_rules, without_rules
+from scopegate.core.keyediting import KeyChanges, edited, with_rules, without_rules
 from scopegate.core.keys import MAX_RULES, KeyRecord, KeyType, Rule
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -71,22 +71,11 @@ def test_the_last_rule_goes_only_if_that_is_meant() -> None:
     assert refused.value.code == "last_rule"
 
 
-def test_a_row_counts_from_1() -> None:
-    assert [rule_in_row(KEY, row) for row in (1, 2)] == [A, B]
-    for row in (-1, 0, 3):
-        with pytest.raises(NotFound):
-            rule_in_row(KEY, row)
-
-
 @pytest.mark.parametrize("record", [EXTERNAL, DESKTOP], ids=["external", "desktop"])
 def test_a_key_without_rules_by_its_type_has_none_to_remove(record: KeyRecord) -> None:
-    for remove in (
-        lambda: without_rules(record, (A,), even_the_last=True),
-        lambda: rule_in_row(record, 1),
-    ):
-        with pytest.raises(InvalidInput) as refused:
-            remove()
-        assert refused.value.code == "rules_only_for_custom"
+    with pytest.raises(InvalidInput) as refused:
+        without_rules(record, (A,), even_the_last=True)
+    assert refused.value.code == "rules_only_for_custom"
 
 
 @pytest.mark.parametrize(

@@ -100,22 +100,6 @@ def without_rules(record: KeyRecord, removed: tuple[Rule, ...], *, even_the_last
     return replace(record, rules=left)
 
 
-def rule_in_row(record: KeyRecord, row: int) -> Rule:
-    """The rule in a row, counted from 1.
-
-    Raises:
-        InvalidInput: the key is not custom.
-        NotFound: it has no such row.
-    """
-    _require_custom(record)
-    if not 1 <= row <= len(record.rules):
-        raise NotFound(
-            f"The key {record.id} has no row {row}; it has {len(record.rules)}.",
-            hint=f"See its rules with: scopegate key rules list {record.id}",
-        )
-    return record.rules[row - 1]
-
-
 def _with(
     record: KeyRecord, rules: tuple[Rule, ...], rule_methods: frozenset[str], *, kept: int
 ) -> KeyRecord:

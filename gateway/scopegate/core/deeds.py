@@ -266,6 +266,10 @@ def _of_user(user: User) -> JsonObject:
         "active": user.active,
         "groups": sorted(user.groups),
         "roles": sorted(user.roles),
+        "user_name": user.user_name,
+        "external_id": user.external_id,
+        "given_name": user.given_name,
+        "family_name": user.family_name,
     }
 
 

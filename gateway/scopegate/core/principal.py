@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scopegate.core.errors import InvalidInput
+from scopegate.core.keys import WRITTEN_IF_ANY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,13 @@ _USER_ID = re.compile(r"[!-~]{1,200}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person of the directory. ``organization`` is a path such as ``Sales/Vienna``."""
+    """A person of the directory.
+
+    ``organization`` is a path such as ``Sales/Vienna``; ``groups`` are ids. The id never changes.
+    ``user_name`` is what the person signs in with elsewhere, unique whatever its letter case, where it is
+    not the id; ``external_id`` is what the provisioning system calls the person. They, and the parts of
+    the name, are None where nobody has told them.
+    """
 
     id: str
     name: str
@@ -29,6 +36,10 @@ class User:
     active: bool = True
     groups: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
+    user_name: str | None = field(default=None, metadata=WRITTEN_IF_ANY)
+    external_id: str | None = field(default=None, metadata=WRITTEN_IF_ANY)
+    given_name: str | None = field(default=None, metadata=WRITTEN_IF_ANY)
+    family_name: str | None = field(default=None, metadata=WRITTEN_IF_ANY)
 
     def __post_init__(self) -> None:
         if not _USER_ID.fullmatch(self.id):
@@ -37,6 +48,18 @@ class User:
                 f"{self.id!r} cannot be a user's id.",
                 hint="Use 1 to 200 visible ASCII characters without spaces.",
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A group of the directory. Policies say by its id which roles its members hold; the id never changes.
+
+    ``external_id`` is what the provisioning system calls it.
+    """
+
+    id: str
+    name: str
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

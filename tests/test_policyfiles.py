@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from scopegate import yamlfiles
 from scopegate.core.catalogue import Endpoint
+from scopegate.core.lines import is_one_line
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
 from scopegate.core.reasons import Reason
@@ -117,7 +118,7 @@ NAME = "A name has 1 to 100 ASCII letters, digits and . _ : -"
         ),
         pytest.param(
             entry("GET /api"),
-            ["2: endpoints[0]: expected a mapping with methods, url, privileges, found text"],
+            ["2: endpoints[0]: expected a mapping with methods, url, privileges, summary, found text"],
             id="entry-is-text",
         ),
         pytest.param(
@@ -157,6 +158,16 @@ NAME = "A name has 1 to 100 ASCII letters, digits and . _ : -"
             entry("{methods: [], url: /a, privileges: []}"),
             [f"2: endpoints[0].methods: An empty list names no HTTP method. {KNOWN_METHODS}"],
             id="no-methods",
+        ),
+        pytest.param(
+            entry("{methods: [GET], url: /a, privileges: [], summary: ['a']}"),
+            ["2: endpoints[0].summary: expected a line of text, found a list"],
+            id="summary-is-a-list",
+        ),
+        pytest.param(
+            entry(f"{{methods: [GET], url: /a, privileges: [], summary: {'a' * 201}}}"),
+            ["2: endpoints[0].summary: The summary has 201 characters; 200 are allowed. Shorten it."],
+            id="long-summary",
         ),
         pytest.param(
             "endpoints:\n  - methods:\n      - GET\n      - get\n    url: a\n    privileges: [a b, x, x]\n",
@@ -499,6 +510,7 @@ endpoints = st.builds(
     st.frozensets(st.sampled_from(["GET", "POST", "*"]), min_size=1),
     st.sampled_from(["/a", "/a/*", "*", "https://h/a", "/a,b:c", "/a;b", "/%20%7B", "/'a", "/!$&()+=@~*"]),
     privileges,
+    st.text(max_size=8).filter(lambda text: not text or (text.strip() != "" and is_one_line(text))),
 )
 
 
@@ -517,7 +529,7 @@ def test_what_is_dumped_loads_as_the_same(
 ) -> None:
     directory = tmp_path_factory.mktemp("dump")
     for name, text in dump(policies).items():
-        (directory / name).write_text(text)
+        (directory / name).write_bytes(text.encode())
     assert load(directory).policies == policies
 
 

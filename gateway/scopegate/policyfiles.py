@@ -92,6 +92,7 @@ def dump(policies: Policies) -> dict[str, str]:
                 "methods": sorted(endpoint.methods),
                 "url": endpoint.url,
                 "privileges": sorted(endpoint.privileges),
+                **({"summary": endpoint.summary} if endpoint.summary else {}),
             }
             for endpoint in policies.endpoints
         ],
@@ -101,7 +102,7 @@ def dump(policies: Policies) -> dict[str, str]:
         "groups": {name: {"roles": sorted(held)} for name, held in policies.groups.items()},
     }
     return {
-        name: yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110)
+        name: yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
         for name, content in ((CATALOGUE_FILE, catalogue), (ROLES_FILE, roles))
     }
 
@@ -140,13 +141,14 @@ def _read_catalogue(file: YamlFile) -> tuple[tuple[Endpoint, ...], bool | None]:
 
 def _read_endpoint(entry: Value) -> Endpoint | None:
     problems = len(entry.file.problems)
-    fields = entry.fields("methods", "url", "privileges")
+    fields = entry.fields("methods", "url", "privileges", optional=("summary",))
     methods = fields["methods"].texts("a list of methods", _method)
     url = fields["url"].text("a URL", lambda text: UrlPattern.parse(text).text)
     privileges = fields["privileges"].texts("a list of privileges", _name)
+    summary = fields["summary"].text("a line of text", _summary) or ""
     if url is None or len(entry.file.problems) > problems:
         return None
-    return fields["methods"].accept(lambda: Endpoint(methods, url, privileges))
+    return fields["methods"].accept(lambda: Endpoint(methods, url, privileges, summary))
 
 
 def _read_roles(file: YamlFile) -> _Defined:
@@ -210,6 +212,10 @@ def _read_expectation(item: Value, users: Collection[str] | None) -> Expectation
 def _method(text: str) -> str:
     Endpoint(frozenset({text}), ANY_METHOD)
     return text
+
+
+def _summary(text: str) -> str:
+    return Endpoint(frozenset({ANY_METHOD}), ANY_METHOD, summary=text).summary
 
 
 def _name(text: str) -> str:

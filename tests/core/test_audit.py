@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from scopegate.core import audit, deeds
 from scopegate.core.audit import START, Author, Bounds, Entry, Link, Selection, verify
+from scopegate.core.catalogue import Endpoint
 from scopegate.core.changes import plan
 from scopegate.core.deeds import Action, Deed
 from scopegate.core.keys import KeyRecord, KeyType, Rule
@@ -268,6 +269,15 @@ def test_an_entry_of_policies_has_each_subject_before_and_after() -> None:
     deed = deeds.policies_applied(plan(Policies(), desired))
     assert deed is not None
     assert deed.changed == {"role agent": {"before": None, "after": ["a", "b"]}}
+
+
+def test_an_entry_of_policies_has_what_an_endpoint_is_said_to_be_for() -> None:
+    def said(summary: str) -> Policies:
+        return Policies((Endpoint(frozenset({"GET"}), "/a", summary=summary),))
+
+    deed = deeds.policies_applied(plan(said("Old"), said("New")))
+    assert deed is not None
+    assert deed.changed == {"summary of endpoint GET /a": {"before": "Old", "after": "New"}}
 
 
 @pytest.mark.parametrize(

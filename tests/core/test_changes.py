@@ -17,6 +17,7 @@ endpoints = st.builds(
     st.frozensets(st.sampled_from(["GET", "POST", "*"]), min_size=1),
     st.sampled_from(["/a", "/a/*", "*", "https://h/a"]),
     privileges,
+    st.sampled_from(["", "", "Say a", "Say b"]),
 )
 
 
@@ -32,10 +33,16 @@ def policies(draw: st.DrawFn) -> Policies:
 EMPTY = Policies()
 
 
-def facts(of: Policies) -> dict[tuple[Area, str], Value]:
+def facts(of: Policies) -> dict[tuple[Area, str], tuple[Value, str]]:
     """What policies say, as the plan that makes them of nothing tells it."""
-    told = {(change.area, change.name): change.after or () for change in plan(EMPTY, of)}
-    return {(Area.SETTING, "unlisted_endpoints"): ("deny",)} | told
+    told = {
+        (change.area, change.name): (change.after or (), summaries(change)[1]) for change in plan(EMPTY, of)
+    }
+    return {(Area.SETTING, "unlisted_endpoints"): (("deny",), "")} | told
+
+
+def summaries(change: Change) -> tuple[str, str]:
+    return ("", "") if change.summaries is None else change.summaries
 
 
 @given(policies(), policies())
@@ -56,18 +63,24 @@ def test_performing_a_plan_makes_the_desired_of_the_current(current: Policies, d
     state = facts(current)
     for change in plan(current, desired):
         subject = (change.area, change.name)
-        assert state.get(subject) == change.before
+        names, summary = state.get(subject, (None, ""))
+        assert names == change.before
+        if change.summaries is not None:
+            assert summary == change.summaries[0]
+            summary = change.summaries[1]
         if change.after is None:
             del state[subject]
         else:
-            state[subject] = change.after
+            state[subject] = change.after, summary
     assert state == facts(desired)
 
 
 @given(policies(), policies())
 def test_the_way_back_undoes_the_way_there_in_the_same_order(one: Policies, other: Policies) -> None:
     there, back = plan(one, other), plan(other, one)
-    assert [(c.subject, c.before, c.after) for c in there] == [(c.subject, c.after, c.before) for c in back]
+    assert [(c.subject, c.before, c.after, summaries(c)) for c in there] == [
+        (c.subject, c.after, c.before, summaries(c)[::-1]) for c in back
+    ]
 
 
 @given(policies(), policies())
@@ -75,7 +88,7 @@ def test_a_change_is_of_the_kind_that_its_sides_say(one: Policies, other: Polici
     for change in plan(one, other):
         assert (change.kind is ChangeKind.ADD) is (change.before is None)
         assert (change.kind is ChangeKind.REMOVE) is (change.after is None)
-        assert change.before != change.after
+        assert change.before != change.after or change.summaries is not None
         assert "\n" not in change.describe()
 
 
@@ -132,6 +145,22 @@ ENDPOINT, ROLE, GROUP = "GET /a", "agent", "agents"
         ),
         (Change(ChangeKind.CHANGE, Area.ROLE, ROLE, ("a",), ()), "~ role agent: -a (now none)"),
         (Change(ChangeKind.ADD, Area.ROLE, ROLE, None, ()), "+ role agent: none"),
+        (
+            Change(ChangeKind.ADD, Area.ENDPOINT, ENDPOINT, None, ("x",), ("", "List all")),
+            '+ endpoint GET /a: x; summary "List all"',
+        ),
+        (
+            Change(ChangeKind.CHANGE, Area.ENDPOINT, ENDPOINT, ("x",), ("x",), ("List", "List all")),
+            '~ endpoint GET /a: summary "List" -> "List all"',
+        ),
+        (
+            Change(ChangeKind.CHANGE, Area.ENDPOINT, ENDPOINT, ("x",), ("y",), ("List", "")),
+            '~ endpoint GET /a: +y -x (now y); summary "List" -> none',
+        ),
+        (
+            Change(ChangeKind.REMOVE, Area.ENDPOINT, ENDPOINT, ("x",), None, ("List", "")),
+            "- endpoint GET /a: x",
+        ),
         (Change(ChangeKind.REMOVE, Area.GROUP, GROUP, (), None), "- group agents: none"),
         (
             Change(ChangeKind.CHANGE, Area.SETTING, "unlisted_endpoints", ("deny",), ("allow",)),

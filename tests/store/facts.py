@@ -69,7 +69,7 @@ def names(*given: str) -> frozenset[str]:
 
 POLICIES = Policies(
     endpoints=(
-        Endpoint(names("GET"), "/api/recordings/*", names("recordings.view")),
+        Endpoint(names("GET"), "/api/recordings/*", names("recordings.view"), "Show a recording"),
         Endpoint(names("GET", "POST"), "https://api.example.com/notes", names("notes.view", "notes.edit")),
         Endpoint(names("*"), "/api/status"),
     ),

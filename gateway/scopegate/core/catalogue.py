@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scopegate.core.errors import InvalidInput
+from scopegate.core.lines import require_line
 from scopegate.core.paths import other_readings
 from scopegate.core.principal import NO_PRIVILEGES, Privileges
 from scopegate.core.request import METHODS, CanonicalRequest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ANY_METHOD = "*"
+LONGEST_SUMMARY = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,14 @@ class Endpoint:
     """One entry: `methods` at the URLs that `url` matches require all of `privileges`.
 
     ``*`` among the methods stands for all of them. ``url`` is a pattern as in a key's rule and is
-    kept in its canonical spelling. No privileges means: open to every active user.
+    kept in its canonical spelling. No privileges means: open to every active user. ``summary`` says in
+    one line what the endpoint is for, or nothing; no decision depends on it.
     """
 
     methods: frozenset[str]
     url: str
     privileges: Privileges = NO_PRIVILEGES
+    summary: str = ""
 
     def __post_init__(self) -> None:
         unknown = self.methods - METHODS - {ANY_METHOD}
@@ -38,6 +42,8 @@ class Endpoint:
                 hint=f"Choose from {', '.join(sorted(METHODS))} or '*'.",
             )
         object.__setattr__(self, "url", UrlPattern.parse(self.url).text)
+        if self.summary:
+            require_line("summary", self.summary, most=LONGEST_SUMMARY)
 
 
 class Catalogue:

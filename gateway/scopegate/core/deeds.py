@@ -171,9 +171,13 @@ def user_deleted(user_id: str, before: User | None) -> Deed:
 
 def policies_applied(changes: Iterable[Change]) -> Deed | None:
     """Other policies; None if nothing is different."""
-    changed = {
-        change.subject: {"before": _names(change.before), "after": _names(change.after)} for change in changes
-    }
+    changed: dict[str, JsonObject] = {}
+    for change in changes:
+        if change.before != change.after:
+            changed[change.subject] = {"before": _names(change.before), "after": _names(change.after)}
+        if change.summaries is not None:
+            before, after = change.summaries
+            changed[f"summary of {change.subject}"] = {"before": before, "after": after}
     return Deed(Action.POLICIES_APPLY, "policies", "", changed) if changed else None
 
 

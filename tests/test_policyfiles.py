@@ -17,7 +17,8 @@ from scopegate.core.lines import is_one_line
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
 from scopegate.core.reasons import Reason
-from scopegate.policyfiles import PolicyFileError, dump, load
+from scopegate.policyfiles import SECTIONS, PolicyFileError, load
+from scopegate.policywriting import dump, dump_document
 from scopegate.yamlfiles import MAX_FILE_SIZE
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def entry(text: str) -> str:
     return f"endpoints:\n  - {text}\n"
 
 
+SAID = ", ".join(SECTIONS)
 QUOTE = "to mean the text, write"
 NO_ANCHORS = "anchors and aliases are not allowed; repeat the value, or quote a text that starts with & or *"
 KNOWN_METHODS = "Choose from DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT or '*'."
@@ -83,18 +85,16 @@ NAME = "A name has 1 to 100 ASCII letters, digits and . _ : -"
     [
         pytest.param("", ["1: the file is empty"], id="empty"),
         pytest.param("# only this\n", ["1: the file is empty"], id="comments-only"),
-        pytest.param(
-            "- a\n", ["1: expected a mapping with endpoints, unlisted_endpoints, found a list"], id="root"
-        ),
-        pytest.param("{}\n", ["1: 'endpoints' is missing"], id="missing-key"),
+        pytest.param("- a\n", [f"1: expected a mapping with {SAID}, found a list"], id="root"),
+        pytest.param("{}\n", [f"1: the file says nothing; it can say {SAID}"], id="nothing-said"),
         pytest.param(
             "\nendpoint: []\n", ["2: unknown key 'endpoint'. Did you mean 'endpoints'?"], id="misspelt-key"
         ),
         pytest.param(
             "endpoints: []\nowner: me\nzone: 1\n",
             [
-                "2: unknown key 'owner'. Known: endpoints, unlisted_endpoints.",
-                "3: unknown key 'zone'. Known: endpoints, unlisted_endpoints.",
+                f"2: unknown key 'owner'. Known: {', '.join(sorted(SECTIONS))}.",
+                f"3: unknown key 'zone'. Known: {', '.join(sorted(SECTIONS))}.",
             ],
             id="unknown-keys",
         ),
@@ -280,7 +280,10 @@ def test_a_syntax_error_is_told_with_its_line(write: Write, catalogue: str, line
             "roles: {}\ngroups:\n  agents: {roles: [agent]}\n",
             ["3: groups.agents.roles[0]: The role 'agent' is not defined. Known: none."],
         ),
-        ("groups:\n  agents: {roles: [agent]}\n", ["1: 'roles' is missing"]),
+        (
+            "groups:\n  agents: {roles: [agent]}\n",
+            ["2: groups.agents.roles[0]: The role 'agent' is not defined. Known: none."],
+        ),
         (
             # What is wrong inside a role does not make it undefined.
             "roles:\n  agent: {privilege: []}\ngroups:\n  agents: {roles: [agent]}\n",
@@ -309,14 +312,33 @@ def test_a_problem_of_the_roles_is_told_with_its_place(write: Write, roles: str,
 
 
 ONE_REQUEST = "An expectation is about one request: write a URL that a client would call."
-NOT_AN_EXPECTATION = "This is no expectation. Write '<principal> <METHOD> <URL> -> allow' or '... -> deny'."
+NOT_AN_EXPECTATION = (
+    "This is no expectation."
+    " Write '<principal> <METHOD> <URL> -> allow', '... -> deny' or '... -> deny <reason>'."
+)
+REASONS = "Choose from privilege_missing, endpoint_unlisted, user_inactive, or leave it out."
 
 
 @pytest.mark.parametrize(
     ("expectations", "expected"),
     [
         ("# nothing yet\n", ["1: the file is empty"]),
-        ("principals: {}\n", ["1: 'expectations' is missing"]),
+        (
+            "expectations: [m GET /a -> deny]\n",
+            ["1: expectations[0]: The principal 'm' is not defined. Known: none."],
+        ),
+        (
+            (
+                "principals: {m: {}}\nexpectations: [m GET /a -> allow user_inactive,\n"
+                "  m GET /a -> deny why,\n"
+                "  m GET /a -> deny key_expired]\n"
+            ),
+            [
+                f"2: expectations[0]: {NOT_AN_EXPECTATION}",
+                f"3: expectations[1]: 'why' is no reason why a user is denied something. {REASONS}",
+                f"4: expectations[2]: 'key_expired' is no reason why a user is denied something. {REASONS}",
+            ],
+        ),
         (
             "principals:\n  m: {roles: [agnt], groups: [agents], active: 1}\nexpectations: []\n",
             [
@@ -357,8 +379,8 @@ def test_the_problems_of_all_files_are_told_by_file_and_line(write: Write) -> No
     assert [line.split(": expected")[0] for line in problems(directory)] == [
         "policies/catalogue.yaml:1: endpoints",
         "policies/catalogue.yaml:2: unlisted_endpoints",
-        "policies/roles.yaml:1: roles",
         "policies/expectations.yaml:3: expectations",
+        "policies/roles.yaml:1: roles",
     ]
 
 
@@ -370,31 +392,99 @@ def test_a_missing_directory_is_told(tmp_path: Path) -> None:
     ("files", "expected"),
     [
         (
-            {"catalogue": None, "roles": None},
-            ["policies/catalogue.yaml: the file is missing", "policies/roles.yaml: the file is missing"],
+            {"catalogue": None, "roles": None, "roles.json": "{}", ".hidden.yaml": "x"},
+            ["policies: there is no policy file, such as catalogue.yaml"],
         ),
-        (
-            {"catalogue": None, "catalog.yaml": CATALOGUE},
-            ["policies/catalogue.yaml: the file is missing; rename catalog.yaml if it is meant"],
-        ),
-        (
-            {"expectations.yml": ""},
-            ["policies/expectations.yaml: the file is missing; rename expectations.yml if it is meant"],
-        ),
-        (
-            {"expectation.yaml": ""},
-            ["policies/expectations.yaml: the file is missing; rename expectation.yaml if it is meant"],
-        ),
+        ({"agents.yml": ""}, ["policies/agents.yml:1: the file is empty"]),
+        ({"AGENTS.YAML": ""}, ["policies/AGENTS.YAML:1: the file is empty"]),
     ],
 )
-def test_a_missing_or_misnamed_file_is_told(
+def test_any_yaml_file_counts_and_one_is_needed(
     write: Write, files: dict[str, str | None], expected: list[str]
 ) -> None:
     assert problems(write(**files)) == expected
 
 
 def test_other_files_in_the_directory_are_left_alone(write: Write) -> None:
-    load(write(**{"kustomization.yaml": "\t[", "values.yaml": "x", "README.md": "#", "schema.json": "{"}))
+    load(write(**{".hidden.yaml": "\t[", "notes.yaml.orig": "x", "README.md": "#", "schema.json": "{"}))
+
+
+def test_files_in_a_directory_below_cannot_go_unread(write: Write) -> None:
+    directory = write()
+    (directory / "drafts").mkdir()
+    load(directory)
+    (directory / "drafts" / "roles.yml").write_text(ROLES)
+    assert problems(directory) == ["policies/drafts: files in a directory below are not read; move them up"]
+
+
+def test_it_does_not_matter_which_file_says_what(write: Write) -> None:
+    loaded = load(
+        write(
+            "expectations: [maria GET /a -> allow]\ngroups:\n  agents: {roles: [agent]}\n",
+            "endpoints: [{methods: [GET], url: /a, privileges: [x]}]\n",
+            None,
+            **{
+                "one.yml": "roles: {agent: {privileges: [x]}}\nendpoints: []\nprincipals: {}\n",
+                "two.yaml": "roles: {none: {privileges: []}}\nprincipals: {maria: {groups: [agents]}}\n"
+                "unlisted_endpoints: allow\nexpectations: [maria GET /b -> allow]\n",
+            },
+        )
+    )
+    assert loaded.policies == Policies(
+        (Endpoint(frozenset({"GET"}), "/a", frozenset({"x"})),),
+        unlisted_allowed=True,
+        roles={"agent": frozenset({"x"}), "none": frozenset()},
+        groups={"agents": frozenset({"agent"})},
+    )
+    assert [verdict.holds for verdict in loaded.verdicts()] == [True, True]
+
+
+def test_what_two_files_say_is_told_with_both_places(write: Write) -> None:
+    said = (
+        "unlisted_endpoints: deny\n"
+        "endpoints:\n"
+        "  - {methods: [GET], url: /a, privileges: []}\n"
+        "roles:\n"
+        "  agent: {privileges: []}\n"
+        "groups:\n"
+        "  agents: {roles: []}\n"
+        "principals:\n"
+        "  maria: {}\n"
+    )
+    first = "policies/catalogue.yaml"
+    assert problems(write(said, f"\n{said}")) == [
+        f"policies/roles.yaml:{line}"
+        for line in (
+            f"2: unlisted_endpoints: unlisted_endpoints is said already in {first}:1; say it once",
+            f"4: endpoints[0]: GET /a is listed already in {first}:3; put all privileges into one entry",
+            f"6: roles.agent: the role 'agent' is defined already in {first}:5",
+            f"8: groups.agents: the group 'agents' is defined already in {first}:7",
+            f"10: principals.maria: the principal 'maria' is defined already in {first}:9",
+        )
+    ]
+
+
+def test_nobody_is_blamed_for_naming_what_another_file_may_define(write: Write) -> None:
+    directory = write("endpoints: [", "groups:\n  agents: {roles: [agent]}\n")
+    assert [line.split(": ")[0] for line in problems(directory)] == ["policies/catalogue.yaml:1"]
+
+
+def test_an_expectation_may_say_why_something_is_denied(write: Write) -> None:
+    loaded = load(
+        write(
+            "endpoints: [{methods: [GET], url: /a, privileges: [x]}]\n",
+            expectations="principals: {kim: {}, max: {active: false}}\nexpectations:\n"
+            "- kim GET /a -> deny privilege_missing\n"
+            "- kim GET /b -> deny endpoint_unlisted\n"
+            "- max GET /a -> deny user_inactive\n"
+            "- max GET /a -> deny privilege_missing\n",
+        )
+    )
+    assert [verdict.holds for verdict in loaded.verdicts()] == [True, True, True, False]
+    assert loaded.verdicts()[3].describe() == (
+        "policies/expectations.yaml:6: max GET /a -> deny privilege_missing: fails,"
+        " the answer is deny (user_inactive)"
+    )
 
 
 def test_what_is_no_file_is_told_and_never_waited_for(write: Write) -> None:
@@ -531,6 +621,9 @@ def test_what_is_dumped_loads_as_the_same(
     for name, text in dump(policies).items():
         (directory / name).write_bytes(text.encode())
     assert load(directory).policies == policies
+    document = tmp_path_factory.mktemp("document")
+    (document / "all.yaml").write_bytes(dump_document(policies).encode())
+    assert load(document).policies == policies
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet="{}[]-:,*&!#|>'\"\t\n ae?%@`", max_size=60)))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import yaml
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from scopegate.core.catalogue import ANY_METHOD, Endpoint
 from scopegate.core.errors import InvalidInput, ScopegateError
@@ -17,19 +15,19 @@ from scopegate.core.policies import (
     endpoint_label,
     judge,
     require_name,
-    unlisted_word,
 )
 from scopegate.core.principal import User
 from scopegate.core.wildcard import UrlPattern
 from scopegate.yamlfiles import Problem, Value, YamlFile, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-CATALOGUE_FILE = "catalogue.yaml"
-ROLES_FILE = "roles.yaml"
-EXPECTATIONS_FILE = "expectations.yaml"
+T = TypeVar("T")
+
+SECTIONS = ("endpoints", "unlisted_endpoints", "roles", "groups", "principals", "expectations")
+_SUFFIXES = frozenset({".yaml", ".yml"})
 
 
 class PolicyFileError(ScopegateError):
@@ -56,87 +54,187 @@ class LoadedPolicies:
     expectations: tuple[Expectation, ...]
     principals: Mapping[str, User]
 
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """What the policies make of the expectations."""
-        return judge(self.policies, self.principals, self.expectations)
+    def verdicts(self, policies: Policies | None = None) -> tuple[Verdict, ...]:
+        """What the policies, or others in their place, make of the expectations."""
+        return judge(self.policies if policies is None else policies, self.principals, self.expectations)
 
 
 def load(directory: Path) -> LoadedPolicies:
-    """Read ``catalogue.yaml``, ``roles.yaml`` and, where it is there, ``expectations.yaml``.
+    """Read all YAML files of a directory as one: a file says any of `SECTIONS`, and nothing is said twice.
 
     Raises:
         PolicyFileError: with all the problems of all the files.
     """
-    if not directory.is_dir():
-        raise PolicyFileError([Problem(str(directory), None, "", "there is no such directory")])
-    names = (CATALOGUE_FILE, ROLES_FILE, EXPECTATIONS_FILE)
-    files = [YamlFile(directory / name, expected=names) for name in names]
-    catalogue, roles, expectations = files
-    endpoints, unlisted_allowed = _read_catalogue(catalogue)
-    defined = _read_roles(roles)
-    users, expected = _read_expectations(expectations, None if roles.problems else defined)
-    problems = [problem for file in files for problem in file.sorted_problems()]
-    if problems:
+    files, problems = _files(directory)
+    loaded = _Reading(files).everything()
+    problems += [problem for file in files for problem in file.sorted_problems()]
+    if problems or loaded is None:
         raise PolicyFileError(problems)
-    policies = Policies(endpoints, unlisted_allowed, defined.roles, defined.groups)
-    return LoadedPolicies(policies, expected, users)
+    return loaded
 
 
-def dump(policies: Policies) -> dict[str, str]:
-    """File name -> text of the files that :func:`load` reads as `policies`."""
-    allowed = policies.unlisted_allowed
-    catalogue = {
-        **({} if allowed is None else {"unlisted_endpoints": unlisted_word(allowed=allowed)}),
-        "endpoints": [
-            {
-                "methods": sorted(endpoint.methods),
-                "url": endpoint.url,
-                "privileges": sorted(endpoint.privileges),
-                **({"summary": endpoint.summary} if endpoint.summary else {}),
-            }
-            for endpoint in policies.endpoints
-        ],
-    }
-    roles = {
-        "roles": {name: {"privileges": sorted(held)} for name, held in policies.roles.items()},
-        "groups": {name: {"roles": sorted(held)} for name, held in policies.groups.items()},
-    }
-    return {
-        name: yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
-        for name, content in ((CATALOGUE_FILE, catalogue), (ROLES_FILE, roles))
-    }
+def _files(directory: Path) -> tuple[list[YamlFile], list[Problem]]:
+    """The policy files of a directory, by name, and what is wrong with the directory itself."""
+
+    def problem(path: Path, what: str) -> Problem:
+        return Problem(str(path), None, "", what)
+
+    if not directory.is_dir():
+        return [], [problem(directory, "there is no such directory")]
+    try:
+        # Hidden ones are not ours: those of editors, and those of Kubernetes where it mounts files.
+        entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+        below = [path for path in entries if path.is_dir() and any(map(_is_yaml, path.iterdir()))]
+    except OSError as error:
+        return [], [problem(directory, f"the directory cannot be read: {error.strerror}")]
+    problems = [problem(path, "files in a directory below are not read; move them up") for path in below]
+    files = [YamlFile(path) for path in entries if _is_yaml(path) and path not in below]
+    if not files and not problems:
+        problems.append(problem(directory, "there is no policy file, such as catalogue.yaml"))
+    return files, problems
 
 
-@dataclass(frozen=True, slots=True)
-class _Defined:
-    """What ``roles.yaml`` defines."""
-
-    roles: dict[str, frozenset[str]]
-    groups: dict[str, frozenset[str]]
+def _is_yaml(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES
 
 
-def _read_catalogue(file: YamlFile) -> tuple[tuple[Endpoint, ...], bool | None]:
-    root = file.root()
-    if root is None:
-        return (), None
-    fields = root.fields("endpoints", optional=("unlisted_endpoints",))
-    endpoints: dict[str, Endpoint] = {}
-    lines: dict[str, int] = {}
-    for entry in fields["endpoints"].items("a list of endpoints"):
-        endpoint = _read_endpoint(entry)
-        if endpoint is None:
-            continue
-        label = endpoint_label(endpoint)
-        if label in endpoints:
-            entry.report(
-                f"{label} is listed already in line {lines[label]}; put all privileges into one entry"
+class _Once(Generic[T]):
+    """What all files together may say once; `twice` tells of a `name` and the `place` that has it."""
+
+    def __init__(self, twice: str) -> None:
+        self.values: dict[str, T] = {}
+        self._twice = twice
+        self._places: dict[str, Value] = {}
+
+    def add(self, name: str, value: T, at: Value) -> None:
+        """Keep the value that stands at a place; what is named already is reported."""
+        first = self._places.setdefault(name, at)
+        if first is at:
+            self.values[name] = value
+            return
+        place = f"line {first.line}" if first.file is at.file else f"{first.file.name}:{first.line}"
+        at.report(self._twice.format(name=name, place=place))
+
+
+class _Reading:
+    """Reads section by section, whichever files a section stands in."""
+
+    def __init__(self, files: Sequence[YamlFile]) -> None:
+        self._files = files
+        self._documents = [_sections(root) for file in files if (root := file.root()) is not None]
+        # Nobody is blamed for naming what may be defined where it could not be read.
+        self._unsure = set(SECTIONS) if self._count() else set()
+
+    def everything(self) -> LoadedPolicies | None:
+        """What the files say, or None where one of them has a problem."""
+        roles = self._roles()
+        groups = self._groups(roles)
+        users = self._principals(roles, groups)
+        expectations = self._expectations(users)
+        endpoints = self._endpoints()
+        unlisted_allowed = self._unlisted()
+        if self._count():
+            return None
+        return LoadedPolicies(Policies(endpoints, unlisted_allowed, roles, groups), expectations, users)
+
+    def _endpoints(self) -> tuple[Endpoint, ...]:
+        listed: _Once[Endpoint] = _Once(
+            "{name} is listed already in {place}; put all privileges into one entry"
+        )
+        sections = self._present("endpoints")
+        for section in sections:
+            for entry in section.items("a list of endpoints"):
+                endpoint = _read_endpoint(entry)
+                if endpoint is not None:
+                    listed.add(endpoint_label(endpoint), endpoint, entry)
+        endpoints = tuple(listed.values.values())
+        if sections:
+            sections[0].accept(lambda: Policies(endpoints).catalogue())
+        return endpoints
+
+    def _unlisted(self) -> bool | None:
+        said: _Once[bool | None] = _Once("{name} is said already in {place}; say it once")
+        for section in self._present("unlisted_endpoints"):
+            said.add("unlisted_endpoints", section.choice(UNLISTED), section)
+        return next(iter(said.values.values()), None)
+
+    def _roles(self) -> dict[str, frozenset[str]]:
+        return self._defined(
+            "role",
+            lambda role: role.fields("privileges")["privileges"].texts("a list of privileges", _name),
+        )
+
+    def _groups(self, roles: Collection[str]) -> dict[str, frozenset[str]]:
+        role = self._reference("role", roles)
+        return self._defined(
+            "group", lambda group: group.fields("roles")["roles"].texts("a list of roles", role)
+        )
+
+    def _principals(self, roles: Collection[str], groups: Collection[str]) -> dict[str, User]:
+        role, group = self._reference("role", roles), self._reference("group", groups)
+
+        def read(principal: Value) -> User:
+            fields = principal.fields(optional=("roles", "groups", "active"))
+            return User(
+                id=principal.name,
+                name=principal.name,
+                roles=fields["roles"].texts("a list of roles", role),
+                groups=fields["groups"].texts("a list of groups", group),
+                active=fields["active"].flag(default=True),
             )
-        else:
-            endpoints[label] = endpoint
-            lines[label] = entry.line
-    listed = tuple(endpoints.values())
-    fields["endpoints"].accept(lambda: Policies(listed).catalogue())
-    return listed, fields["unlisted_endpoints"].choice(UNLISTED)
+
+        return self._defined("principal", read)
+
+    def _expectations(self, users: Collection[str]) -> tuple[Expectation, ...]:
+        principal = self._reference("principal", users)
+        read = [
+            _read_expectation(item, principal)
+            for section in self._present("expectations")
+            for item in section.items("a list of expectations")
+        ]
+        return tuple(expectation for expectation in read if expectation is not None)
+
+    def _defined(self, kind: str, read: Callable[[Value], T]) -> dict[str, T]:
+        """The things of a kind by name, as `read` makes them of what is said of each."""
+        defined: _Once[T] = _Once(f"the {kind} {{name!r}} is defined already in {{place}}")
+        before = self._count()
+        values = [
+            value
+            for section in self._present(f"{kind}s")
+            for value in section.named(f"a mapping of {kind}s", _name)
+        ]
+        if self._count() > before:
+            self._unsure.add(f"{kind}s")
+        for value in values:
+            defined.add(value.name, read(value), value)
+        return defined.values
+
+    def _present(self, section: str) -> list[Value]:
+        return [document[section] for document in self._documents if document[section].present]
+
+    def _reference(self, kind: str, defined: Collection[str]) -> Callable[[str], str]:
+        """Reads a name that has to be among `defined`; any name will do if those could not be read."""
+
+        def read(text: str) -> str:
+            name = _name(text)
+            if f"{kind}s" not in self._unsure and name not in defined:
+                raise InvalidInput(
+                    kind, f"The {kind} {name!r} is not defined.", hint=suggestion(name, defined)
+                )
+            return name
+
+        return read
+
+    def _count(self) -> int:
+        return sum(len(file.problems) for file in self._files)
+
+
+def _sections(root: Value) -> dict[str, Value]:
+    before = len(root.file.problems)
+    sections = root.fields(optional=SECTIONS)
+    if len(root.file.problems) == before and not any(section.present for section in sections.values()):
+        root.report(f"the file says nothing; it can say {', '.join(SECTIONS)}")
+    return sections
 
 
 def _read_endpoint(entry: Value) -> Endpoint | None:
@@ -151,55 +249,8 @@ def _read_endpoint(entry: Value) -> Endpoint | None:
     return fields["methods"].accept(lambda: Endpoint(methods, url, privileges, summary))
 
 
-def _read_roles(file: YamlFile) -> _Defined:
-    root = file.root()
-    if root is None:
-        return _Defined({}, {})
-    fields = root.fields("roles", optional=("groups",))
-    roles = {
-        role.name: role.fields("privileges")["privileges"].texts("a list of privileges", _name)
-        for role in fields["roles"].named("a mapping of roles", _name)
-    }
-    known = roles if fields["roles"].present else None
-    groups = {
-        group.name: group.fields("roles")["roles"].texts("a list of roles", _reference("role", known))
-        for group in fields["groups"].named("a mapping of groups", _name)
-    }
-    return _Defined(roles, groups)
-
-
-def _read_expectations(
-    file: YamlFile, defined: _Defined | None
-) -> tuple[dict[str, User], tuple[Expectation, ...]]:
-    root = file.root(optional=True)
-    if root is None:
-        return {}, ()
-    fields = root.fields("principals", "expectations")
-    users = {
-        principal.name: _read_principal(principal, defined)
-        for principal in fields["principals"].named("a mapping of principals", _name)
-    }
-    known = users if fields["principals"].present else None
-    read = [_read_expectation(item, known) for item in fields["expectations"].items("a list of expectations")]
-    return users, tuple(expectation for expectation in read if expectation is not None)
-
-
-def _read_principal(principal: Value, defined: _Defined | None) -> User:
-    fields = principal.fields(optional=("roles", "groups", "active"))
-    role = _reference("role", None if defined is None else defined.roles)
-    group = _reference("group", None if defined is None else defined.groups)
-    return User(
-        id=principal.name,
-        name=principal.name,
-        roles=fields["roles"].texts("a list of roles", role),
-        groups=fields["groups"].texts("a list of groups", group),
-        active=fields["active"].flag(default=True),
-    )
-
-
-def _read_expectation(item: Value, users: Collection[str] | None) -> Expectation | None:
+def _read_expectation(item: Value, principal: Callable[[str], str]) -> Expectation | None:
     source = f"{item.file.name}:{item.line}"
-    principal = _reference("principal", users)
 
     def build(text: str) -> Expectation:
         expectation = Expectation.parse(text, source=source)
@@ -220,15 +271,3 @@ def _summary(text: str) -> str:
 
 def _name(text: str) -> str:
     return require_name("name", text)
-
-
-def _reference(kind: str, defined: Collection[str] | None) -> Callable[[str], str]:
-    """Reads a name that has to be among `defined`; any name will do if those could not be read."""
-
-    def read(text: str) -> str:
-        name = _name(text)
-        if defined is not None and name not in defined:
-            raise InvalidInput(kind, f"The {kind} {name!r} is not defined.", hint=suggestion(name, defined))
-        return name
-
-    return read

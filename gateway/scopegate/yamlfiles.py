@@ -52,15 +52,10 @@ class Problem:
 
 
 class YamlFile:
-    """One file, with the problems that were found in it.
+    """One file, with the problems that were found in it."""
 
-    ``expected`` are the names of all files that belong beside each other; where this one is missing, a file
-    with a name that is none of these may be what was meant.
-    """
-
-    def __init__(self, path: Path, *, expected: Collection[str] = ()) -> None:
+    def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self._expected = frozenset(expected)
         self.problems: list[Problem] = []
         self._path = path
 
@@ -72,9 +67,9 @@ class YamlFile:
         """The problems in the order of their lines."""
         return sorted(self.problems, key=lambda problem: problem.line or 0)
 
-    def root(self, *, optional: bool = False) -> Value | None:
+    def root(self) -> Value | None:
         """The whole document, or None where there is none that can be walked (reported)."""
-        text = self._text(optional=optional)
+        text = self._text()
         if text is None:
             return None
         try:
@@ -89,11 +84,8 @@ class YamlFile:
             return None
         return Value(self, node, "", 1)
 
-    def _text(self, *, optional: bool) -> str | None:
+    def _text(self) -> str | None:
         try:
-            if not self._path.exists():
-                self._report_missing(optional=optional)
-                return None
             if not self._path.is_file():
                 self.report(None, "this is not a file")
                 return None
@@ -121,15 +113,6 @@ class YamlFile:
             self.report(line, f"the character U+{ord(odd[0]):04X} cannot stand in a YAML file")
             return None
         return text
-
-    def _report_missing(self, *, optional: bool) -> None:
-        siblings = {path.name for path in self._path.parent.glob("*.y*ml")}
-        others = siblings - self._expected
-        similar = difflib.get_close_matches(self._path.name, sorted(others), n=1, cutoff=0.85)
-        if similar:
-            self.report(None, f"the file is missing; rename {similar[0]} if it is meant")
-        elif not optional:
-            self.report(None, "the file is missing")
 
     def _has_odd_structure(self, text: str) -> bool:
         """Whether there is something here that the walk would have to bear with (reported).

@@ -13,6 +13,7 @@ from scopegate.core.decision import Decision, Scope, decide
 from scopegate.core.errors import InvalidInput
 from scopegate.core.keys import KeyRecord, KeyType
 from scopegate.core.principal import Principal, Privileges, User, resolve
+from scopegate.core.reasons import Reason
 from scopegate.core.request import METHODS, CanonicalRequest
 from scopegate.core.wildcard import UrlPattern
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _SHOWN = 40  # characters of a bad name, so that an error stays one readable line
-_OUTCOMES = {"allow": True, "deny": False}
-_EXPECTATION_FIELDS = 5
+_EXPECTATION = "Write '<principal> <METHOD> <URL> -> allow', '... -> deny' or '... -> deny <reason>'."
+# Why a user can be refused something; all other reasons are about keys and about how requests are written.
+DENIALS = (Reason.PRIVILEGE_MISSING, Reason.ENDPOINT_UNLISTED, Reason.USER_INACTIVE)
 UNLISTED = {"deny": False, "allow": True}  # what becomes of endpoints that no catalogue entry lists
 
 
@@ -135,7 +137,7 @@ def _require_groups(groups: Mapping[str, frozenset[str]], roles: Mapping[str, Pr
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What has to be so: whether `principal` may call `method` at `url`.
+    """What has to be so: whether `principal` may call `method` at `url`, and why not if `reason` is said.
 
     ``url`` is one URL that a client could send, in its canonical spelling: a path, or a full URL
     where the catalogue has entries for a host. One that every gateway refuses is no expectation,
@@ -149,6 +151,7 @@ class Expectation:
     method: str
     url: str
     allowed: bool
+    reason: Reason | None = None
     source: str | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -165,27 +168,27 @@ class Expectation:
                 f"The URL {self.url!r} has a wildcard.",
                 hint="An expectation is about one request: write a URL that a client would call.",
             )
+        if self.reason is not None and (self.allowed or self.reason not in DENIALS):
+            raise _no_denial(self.reason)
         object.__setattr__(self, "url", UrlPattern.parse(self.url).text)
 
     @classmethod
     def parse(cls, text: str, *, source: str | None = None) -> Expectation:
-        """Read ``maria GET /api/recordings/1 -> allow``.
+        """Read ``maria GET /api/recordings/1 -> allow``, ``... -> deny`` or ``... -> deny user_inactive``.
 
         Raises:
             InvalidInput: the line has another form, or one of its parts is invalid.
         """
-        words = text.split()
-        if len(words) != _EXPECTATION_FIELDS or words[3] != "->" or words[4] not in _OUTCOMES:
-            raise InvalidInput(
-                "expectation",
-                "This is no expectation.",
-                hint="Write '<principal> <METHOD> <URL> -> allow' or '... -> deny'.",
-            )
-        principal, method, url, _, outcome = words
-        return cls(principal, method, url, _OUTCOMES[outcome], source=source)
+        match text.split():
+            case [principal, method, url, "->", ("allow" | "deny") as outcome]:
+                return cls(principal, method, url, outcome == "allow", source=source)
+            case [principal, method, url, "->", "deny", reason]:
+                return cls(principal, method, url, False, _reason(reason), source=source)  # noqa: FBT003
+        raise InvalidInput("expectation", "This is no expectation.", hint=_EXPECTATION)
 
     def __str__(self) -> str:
-        return f"{self.principal} {self.method} {self.url} -> {_outcome(allowed=self.allowed)}"
+        why = f" {self.reason}" if self.reason else ""
+        return f"{self.principal} {self.method} {self.url} -> {_outcome(allowed=self.allowed)}{why}"
 
     def request(self) -> CanonicalRequest:
         """The request that it is about."""
@@ -203,7 +206,8 @@ class Verdict:
     @property
     def holds(self) -> bool:
         """Whether the decision is the expected one."""
-        return self.decision.allowed is self.expectation.allowed
+        expected = self.expectation
+        return self.decision.allowed is expected.allowed and expected.reason in {None, self.decision.reason}
 
     def describe(self) -> str:
         """One line for people, led by the place where the expectation is written."""
@@ -254,6 +258,21 @@ def _decide(
         principal=None if user is None else policies.principal(user),
         catalogue=catalogue,
         now=_ANY_MOMENT,
+    )
+
+
+def _reason(text: str) -> Reason:
+    try:
+        return Reason(text)
+    except ValueError:
+        raise _no_denial(text) from None
+
+
+def _no_denial(reason: str) -> InvalidInput:
+    return InvalidInput(
+        "reason",
+        f"{str(reason)!r} is no reason why a user is denied something.",
+        hint=f"Choose from {', '.join(DENIALS)}, or leave it out.",
     )
 
 

@@ -101,7 +101,7 @@ class UrlPattern:
         """Whether this pattern admits all that `other` admits."""
         if self.host is not None and (other.host is None or not _covers(self.host, other.host)):
             return False
-        return _covers(self.path, other.path)
+        return _covers(self.path, "/*" if other.path == "*" else other.path)  # all paths begin with a slash
 
 
 def _covers(one: str, other: str) -> bool:

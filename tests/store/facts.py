@@ -17,7 +17,7 @@ from scopegate.core.errors import NotFound
 from scopegate.core.idempotency import Idempotency
 from scopegate.core.keys import KeyRecord, KeyText, KeyType, Rule
 from scopegate.core.policies import Policies
-from scopegate.core.principal import User
+from scopegate.core.principal import Group, User
 from scopegate.core.reasons import Reason
 from scopegate.core.settling import settle
 from scopegate.core.tenants import SCOPED_API, Tenant
@@ -106,6 +106,9 @@ async def exercise(store: Store) -> None:
         await store.users.change("nobody", lambda one: one)
     assert [one.id for one in await store.users.all()] == ["kim", "lou"]
     assert (await store.users.get("kim")).groups == {"agents"}
+    await store.groups.add(Group(id="wien", name="Wien"))
+    await store.groups.set_members("wien", add=["kim"])
+    assert [[one.id for one in some] async for some in store.groups.members("wien")] == [["kim"]]
     await store.settings.change(lambda one: settle(one, {"key_limit": 20, "unlisted_endpoints": "allow"}))
     assert (await store.settings.settled()).settings == await store.settings.get()
     tag = store.tenant.tag

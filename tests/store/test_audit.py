@@ -291,9 +291,10 @@ async def test_a_deletion_that_is_sent_again_is_the_same_deletion(store: Store, 
     await store.keys.delete(key().id)
     after, [*_, line] = raw.get(BOUNDS), raw.lrange(LOG, 0, -1)
     source = Path(layout.__file__).with_name("lua").joinpath("delete_record.lua").read_text()
-    names = (layout.key_record(TAG, key().id), layout.key_index(TAG), LOG, BOUNDS)
-    assert raw.eval(source, 4, *names, key().id, "", before, after, "", line) == [b"deleted"]
-    assert raw.eval(source, 4, *names, key().id, "", before, b"else", "", line) == [b"moved"]
+    record = layout.key_record(TAG, key().id)
+    names = (record, record, layout.key_index(TAG), LOG, BOUNDS)
+    assert raw.eval(source, 5, *names, key().id, "", "", before, after, "", line) == [b"deleted"]
+    assert raw.eval(source, 5, *names, key().id, "", "", before, b"else", "", line) == [b"moved"]
     assert len(raw.lrange(LOG, 0, -1)) == 2
 
 
@@ -314,8 +315,8 @@ def test_a_script_does_nothing_where_the_log_has_become_no_list(raw: Any, script
         )
     else:
         raw.set(record, "{}")
-        names = (record, index, LOG, BOUNDS)
-        arguments = (key(1).id, "", "", "bounds", "", "entry")
+        names = (record, record, index, LOG, BOUNDS)
+        arguments = (key(1).id, "", "", "", "bounds", "", "entry")
     before = {name: raw.dump(name) for name in raw.keys("*")}
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         raw.eval(source, len(names), *names, *arguments)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
+from scopegate.core.principal import Group
 from scopegate.core.tenants import SCOPED_API
 from scopegate.store import Store, connection
 from scopegate.store.location import locate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 PASSWORD = "s3cret-pa55word"
 LONGER_THAN_ANY_TIMEOUT = 5.0  # seconds; so that an operation without one fails
 
+GROUP = Group(id="wien", name="Wien")
 Operation = Callable[[Store], Awaitable[object]]
 OPERATIONS: dict[str, Operation] = {
     "require_reachable": lambda store: store.require_reachable(),
@@ -54,6 +56,17 @@ OPERATIONS: dict[str, Operation] = {
     "users.all": lambda store: store.users.all(),
     "users.pages": lambda store: anext(store.users.pages()),
     "users.change": lambda store: store.users.change("kim", lambda one: one),
+    "users.some": lambda store: store.users.some(["kim"]),
+    "users.records": lambda store: anext(store.users.records(1)),
+    "users.put_each": lambda store: store.users.put_each([user()]),
+    "users.by_user_name": lambda store: store.users.by_user_name("kim"),
+    "groups.all": lambda store: store.groups.all(),
+    "groups.get": lambda store: store.groups.get("wien"),
+    "groups.add": lambda store: store.groups.add(GROUP),
+    "groups.change": lambda store: store.groups.change("wien", lambda one: one),
+    "groups.delete": lambda store: store.groups.delete("wien"),
+    "groups.members": lambda store: anext(store.groups.members("wien")),
+    "groups.set_members": lambda store: store.groups.set_members("wien", add=["kim"]),
     "policies.get": lambda store: store.policies.get(),
     "policies.put": lambda store: store.policies.put(POLICIES),
     "policies.flag": lambda store: store.policies.flag(SCOPED_API),
@@ -102,6 +115,7 @@ def test_every_operation_is_among_them() -> None:
     parts = {
         "keys": store.keys,
         "users": store.users,
+        "groups": store.groups,
         "policies": store.policies,
         "settings": store.settings,
         "tenants": store.system.tenants,

@@ -14,7 +14,7 @@ import pytest
 from scopegate.core.administrators import Administrator
 from scopegate.core.admintokens import AdminToken
 from scopegate.core.keys import KeyRecord
-from scopegate.core.principal import User
+from scopegate.core.principal import Group, User
 from scopegate.core.tenants import Tenant, TenantSettings
 from scopegate.store import Store, layout
 from scopegate.store.policies import StoredCatalogue
@@ -90,6 +90,7 @@ async def test_everything_that_is_stored_has_a_documented_name_and_type(store: S
     [
         ("### A key's record", KeyRecord),
         ("### A user's record", User),
+        ("### A group's record", Group),
         ("### A tenant's record", Tenant),
         ("### A tenant's settings", TenantSettings),
         ("### An administrator's record", Administrator),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scopegate.core.admintokens import AdminToken, BootstrapToken
     from scopegate.core.changes import Change
     from scopegate.core.keys import KeyRecord
-    from scopegate.core.principal import User
+    from scopegate.core.principal import Group, User
     from scopegate.core.settling import Settled
     from scopegate.core.tenants import Tenant
 
@@ -26,6 +26,9 @@ NOT_SHOWN = "(not shown)"
 _SHOWN_OF_KEYS = frozenset(
     {"type", "description", "created_at", "enabled", "expires_at", "user", "rules", "retiring"}
 )
+
+
+_RIGHTS = ("active", "groups", "roles")
 
 
 class Action(StrEnum):
@@ -48,6 +51,11 @@ class Action(StrEnum):
     USER_DEACTIVATE = "user.deactivate"
     USER_EDIT = "user.edit"
     USER_DELETE = "user.delete"
+    USER_IMPORT = "user.import"
+    GROUP_ADD = "group.add"
+    GROUP_EDIT = "group.edit"
+    GROUP_MEMBERS = "group.members"
+    GROUP_DELETE = "group.delete"
     POLICIES_APPLY = "policies.apply"
     FLAG_SET = "flag.set"
     TENANT_CREATE = "tenant.create"
@@ -60,6 +68,9 @@ class Action(StrEnum):
     TOKEN_CREATE = "token.create"  # noqa: S105 -- the words
     TOKEN_REVOKE = "token.revoke"  # noqa: S105 -- likewise
     TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105 -- likewise
+
+
+_OF_MANY_USERS = frozenset({Action.USER_IMPORT.value, Action.GROUP_MEMBERS.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +180,56 @@ def user_deleted(user_id: str, before: User | None) -> Deed:
     return Deed(Action.USER_DELETE, "user", user_id, _differences(shown, {}))
 
 
+def users_imported(stored: Iterable[tuple[User | None, User]]) -> Deed | None:
+    """Many users who are stored, each behind who was there before; None if nobody is different.
+
+    Of a new user there are the rights alone, for one entry tells of many.
+    """
+    changed: dict[str, JsonObject] = {}
+    for before, after in stored:
+        if before is None:
+            rights = _of_user(after)
+            changed[after.id] = {"before": None, "after": {name: rights[name] for name in _RIGHTS}}
+        elif differences := _differences(_of_user(before), _of_user(after)):
+            changed[after.id] = {
+                moment: {name: one[moment] for name, one in differences.items()}
+                for moment in ("before", "after")
+            }
+    return Deed(Action.USER_IMPORT, "users", "", changed) if changed else None
+
+
+def group_added(group: Group) -> Deed:
+    """A new group of the directory."""
+    return Deed(Action.GROUP_ADD, "group", group.id, _differences({}, _of_group(group)))
+
+
+def group_changed(before: Group, after: Group) -> Deed | None:
+    """A group that is called otherwise; None if it is not."""
+    changed = _differences(_of_group(before), _of_group(after))
+    return Deed(Action.GROUP_EDIT, "group", after.id, changed) if changed else None
+
+
+def group_deleted(before: Group) -> Deed:
+    """A group that goes; its members have left it before."""
+    return Deed(Action.GROUP_DELETE, "group", before.id, _differences(_of_group(before), {}))
+
+
+def members_changed(group_id: str, *, added: Iterable[str], removed: Iterable[str]) -> Deed | None:
+    """Users who come to be in a group, and who are in it no longer; None if there are none."""
+    changed = {
+        **{user_id: {"before": False, "after": True} for user_id in added},
+        **{user_id: {"before": True, "after": False} for user_id in removed},
+    }
+    return Deed(Action.GROUP_MEMBERS, "group", group_id, changed) if changed else None
+
+
+def users_in(action: str, target: str, changed: Iterable[str]) -> tuple[str, ...]:
+    """The ids of the users whose records an entry tells of, given what it is about and what it names."""
+    if action in _OF_MANY_USERS:
+        return tuple(changed)
+    return (target,) if action.startswith("user.") else ()
+
+
 def policies_applied(changes: Iterable[Change]) -> Deed | None:
     """Other policies; None if nothing is different."""
     changed: dict[str, JsonObject] = {}
@@ -275,6 +336,10 @@ def _of_user(user: User) -> JsonObject:
         "given_name": user.given_name,
         "family_name": user.family_name,
     }
+
+
+def _of_group(group: Group) -> JsonObject:
+    return {"name": group.name, "external_id": group.external_id}
 
 
 def _of_tenant(tenant: Tenant) -> JsonObject:

@@ -13,6 +13,7 @@ from scopegate.store.audit import AuditLog, Journal
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG, Canary
 from scopegate.store.clock import ClockWatch
 from scopegate.store.directory import Directory
+from scopegate.store.groups import DirectoryGroups
 from scopegate.store.keys import KeyStore
 from scopegate.store.liveaccess import MAX_STALENESS, LiveAccess
 from scopegate.store.location import Location, locate
@@ -62,6 +63,7 @@ class Store:
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant, journal)
         self.users = Directory(redis, tenant, journal)
+        self.groups = DirectoryGroups(redis, tenant, journal, self.users)
         self.policies = PolicyStore(redis, tenant, journal)
         self.settings = SettingsStore(redis, tenant, journal)
         self.access = StoredAccess(redis)

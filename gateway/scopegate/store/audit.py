@@ -124,21 +124,22 @@ class Journal:
         self,
         script: Script,
         names: Sequence[str],
-        arguments: Sequence[Any],
-        deed: Callable[[Redis], Awaitable[Deed]],
+        prepare: Callable[[Redis], Awaitable[tuple[Deed, Sequence[Any]]]],
     ) -> list[Any]:
         """What a script answers that makes a change and writes its entry; again, if others came first.
 
-        Its last names are the log and its bounds; its last arguments the bounds before and after, how many
-        entries stay (or ''), and the entry. It answers ``moved`` where the bounds are no longer those. In a
-        dry run there is no entry, and the script writes nothing.
+        `prepare` says what is done, and the script's first arguments. Its last names are the log and its
+        bounds; its last arguments the bounds before and after, how many entries stay (or ''), and the entry.
+        It answers ``moved`` where the bounds are no longer those. In a dry run there is no entry, and the
+        script writes nothing.
         """
 
         async def take(redis: Redis) -> list[Any]:
             while True:
                 end = await self._end(redis)
                 # After the end was read: whatever is changed between the two moves the end.
-                addition = self._behind(*end, [await deed(redis)])
+                deed, arguments = await prepare(redis)
+                addition = self._behind(*end, [deed])
                 keep = "" if addition.keep is None else addition.keep
                 lines = () if self.dry else addition.lines
                 answer: list[Any] = await script.run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _DELETE = Script("delete_record", writes=True)
 
 
-async def _nothing(_pipe: Pipeline) -> None:
+async def _nothing(*_: object) -> None:
     pass
 
 
@@ -40,6 +40,7 @@ async def change(
     expected: str | None = None,
     watched: Sequence[str] = (),
     first: Callable[[Pipeline], Awaitable[None]] = _nothing,
+    admit: Callable[[Pipeline, T, T], Awaitable[None]] = _nothing,
 ) -> T:
     """Replace the record `name` by what `edit` makes of it, in one step; tried again on a conflict.
 
@@ -54,6 +55,7 @@ async def change(
         expected: the version that the change is meant for; None: any.
         watched: other names that stay as they are in this step.
         first: looks at these, and raises what forbids the change.
+        admit: looks at the value before and after, and raises what forbids that change.
 
     Raises:
         StaleVersion: there is another version.
@@ -73,6 +75,7 @@ async def change(
         edited = edit(present)
         done = deed(present, edited)
         if done is not None:
+            await admit(pipe, present, edited)
             await journal.begin(pipe, done)
             written = encode(edited)
             pipe.set(name, written)
@@ -93,32 +96,37 @@ async def delete(
     deed: Callable[[T | None], Deed],
     now: int | None = None,
     expected: str | None = None,
+    names: str | None = None,
+    named: Callable[[T], str] = lambda _record: "",
 ) -> None:
     """Delete the record `name` and its `member` of `indexes` in one step, also where Redis is full.
 
     `missing` makes the error to raise if there is no record. `deed` is what was done, given the record,
     or None if nobody can read it. `now` is the present millisecond where the indexes have times.
-    `expected` is the version that is meant; None: any.
+    `expected` is the version that is meant; None: any. `names` is a hash where the record may have a name,
+    which is `named`.
 
     Raises:
         StaleVersion: there is another version.
     """
 
-    async def done(redis: Redis) -> Deed:
+    async def prepare(redis: Redis) -> tuple[Deed, Sequence[Any]]:
         record = None
         try:
             raw = await redis.get(name)
-            if raw is None:
-                return deed(None)  # the script says that it is missing
-            record = decode(raw, kind)
+            record = None if raw is None else decode(raw, kind)
         except (UnreadableRecord, ResponseError):  # what nobody can read can be deleted as well
-            pass
+            raw = b""
         # Whoever changes the record from here on moves the end of the log, and this runs again.
-        require_version(record, expected)
-        return deed(record)
+        if raw is not None:  # otherwise the script says that it is missing
+            require_version(record, expected)
+        return deed(record), [
+            member,
+            "" if record is None else named(record),
+            "" if now is None else now,
+        ]
 
-    arguments = [member, "" if now is None else now]
-    [answer] = await journal.run(_DELETE, [name, *indexes], arguments, done)
+    [answer] = await journal.run(_DELETE, [name, names or name, *indexes], prepare)
     if answer != b"deleted":
         raise missing()
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from scopegate.core.deeds import user_added, user_changed, user_deleted, user_put
-from scopegate.core.errors import Conflict, NotFound, UnreadableRecord
+from scopegate.core.deeds import user_added, user_changed, user_deleted, user_put, users_imported
+from scopegate.core.directory import folded_login, login_of, no_such_user
+from scopegate.core.errors import Conflict, ScopegateError, UnreadableRecord
 from scopegate.core.principal import User
 from scopegate.store import layout
 from scopegate.store.changing import change, delete
+from scopegate.store.logins import Logins
 from scopegate.store.records import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
@@ -22,6 +26,15 @@ if TYPE_CHECKING:
     from scopegate.store.servers import Servers
 
 PAGE = 200  # users that are read in one step
+_AT_A_TIME = 50  # users between two turns of the event loop
+
+
+class Put(StrEnum):
+    """What became of a user who was to be stored."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
 
 
 class Directory:
@@ -33,29 +46,80 @@ class Directory:
         self._journal = journal
 
     async def put(self, users: Iterable[User]) -> None:
-        """Store users, in one step; an id that is known is replaced."""
+        """Store users, in one step; an id that is known is replaced.
+
+        Raises:
+            Conflict: somebody else has a user name.
+        """
         wanted = {user.id: user for user in users}
-        names = [layout.user_record(self._tag, user_id) for user_id in wanted]
 
         async def write(pipe: Pipeline) -> None:
-            found = cast("list[bytes | None]", await pipe.mget(names)) if names else []
-            deeds = [
-                deed
-                for raw, user in zip(found, wanted.values(), strict=True)
-                if (deed := user_put(_readable(raw), user)) is not None
-            ]
+            before = await self._present(pipe, wanted)
+            logins = await Logins.read(pipe, self._tag, [*before.values(), *wanted.values()])
+            deeds = []
+            for user in wanted.values():
+                deed = user_put(before.get(user.id), user)
+                if deed is not None:
+                    logins.take(before.get(user.id), user)
+                    deeds.append(deed)
             if deeds:
                 await self._journal.begin(pipe, *deeds)
                 for deed in deeds:
                     self._queue(pipe, wanted[deed.id])
+                logins.queue(pipe)
 
-        await self._journal.transaction(write, *names)
+        await self._journal.transaction(write, *self._records(wanted))
+
+    async def put_each(
+        self,
+        users: Sequence[User],
+        admit: Callable[[User | None, User], None] = lambda _before, _user: None,
+    ) -> list[Put | ScopegateError]:
+        """Store users in one step, each of whom stands or falls alone, and say what became of each.
+
+        One entry of the audit log tells of all of them.
+
+        Args:
+            users: no two have the same id; one whose id is known is replaced.
+            admit: raises what is wrong with a user, given who was there before; it may run more than once.
+        """
+        ids = [user.id for user in users]
+
+        async def write(pipe: Pipeline) -> list[Put | ScopegateError]:
+            before = await self._present(pipe, ids)
+            logins = await Logins.read(pipe, self._tag, [*before.values(), *users])
+            outcomes: list[Put | ScopegateError] = []
+            stored: list[tuple[User | None, User]] = []
+            for user in users:
+                present = before.get(user.id)
+                if present == user:
+                    outcomes.append(Put.UNCHANGED)
+                    continue
+                try:
+                    admit(present, user)
+                    logins.take(present, user)
+                except ScopegateError as error:
+                    outcomes.append(error)
+                    continue
+                stored.append((present, user))
+                outcomes.append(Put.ADDED if present is None else Put.CHANGED)
+            deed = users_imported(stored)
+            if deed is not None:
+                await self._journal.begin(pipe, deed)
+                for number, (_, user) in enumerate(stored, start=1):
+                    self._queue(pipe, user)
+                    if number % _AT_A_TIME == 0:
+                        await asyncio.sleep(0)
+                logins.queue(pipe)
+            return outcomes
+
+        return await self._journal.transaction(write, *self._records(ids))
 
     async def add(self, user: User) -> None:
         """Store a user who is not known yet.
 
         Raises:
-            Conflict: the id is taken.
+            Conflict: the id is taken, or somebody else has the user name.
         """
         name = layout.user_record(self._tag, user.id)
 
@@ -64,8 +128,11 @@ class Directory:
                 raise Conflict(
                     f"There is a user {user.id!r} already.", hint=f"See scopegate user show {user.id}"
                 )
+            logins = await Logins.read(pipe, self._tag, [user])
+            logins.take(None, user)
             await self._journal.begin(pipe, user_added(user))
             self._queue(pipe, user)
+            logins.queue(pipe)
 
         await self._journal.transaction(write, name)
 
@@ -75,17 +142,45 @@ class Directory:
         Raises:
             NotFound: there is no such user.
         """
-        name = layout.user_record(self._tag, user_id)
-        raw = cast("bytes | None", await self._servers.step(self._tag, lambda redis: redis.get(name)))
-        if raw is None:
-            raise _no_such_user(user_id)
-        return decode(raw, User)
+        [user] = await self.some([user_id])
+        if user is None:
+            raise no_such_user(user_id)
+        return user
 
-    async def delete(self, user_id: str) -> None:
-        """Forget a user.
+    async def some(self, ids: Sequence[str]) -> list[User | None]:
+        """The users with these ids, in their order; None where there is none."""
+        names = self._records(ids)
+
+        async def read(redis: Redis) -> list[bytes | None]:
+            return cast("list[bytes | None]", await redis.mget(names)) if names else []
+
+        found = await self._servers.step(self._tag, read)
+        return [None if raw is None else decode(raw, User) for raw in found]
+
+    async def by_user_name(self, user_name: str) -> User | None:
+        """Who signs in with this elsewhere, whatever its letter case; None: nobody."""
+        login = folded_login(user_name)
+
+        async def read(redis: Redis) -> bytes | None:
+            named = redis.hget(layout.user_names(self._tag), login)
+            return await cast("Awaitable[bytes | None]", named)
+
+        named = await self._servers.step(self._tag, read)
+        found = await self.some([user_name, *([named.decode()] if named is not None else [])])
+        # Of ids that differ by letter case alone, the one that is meant is the one that was written.
+        exactly, *by_name = found
+        if exactly is not None and exactly.user_name is None:
+            return exactly
+        return next(
+            (one for one in by_name if one is not None and folded_login(login_of(one)) == login), None
+        )
+
+    async def delete(self, user_id: str, *, expected: str | None = None) -> None:
+        """Forget a user; with `expected` only if that is the version of the record.
 
         Raises:
             NotFound: there is no such user.
+            StaleVersion: there is another version.
         """
         await delete(
             self._journal,
@@ -93,8 +188,11 @@ class Directory:
             User,
             indexes=[layout.user_index(self._tag)],
             member=user_id,
-            missing=lambda: _no_such_user(user_id),
+            missing=lambda: no_such_user(user_id),
             deed=lambda user: user_deleted(user_id, user),
+            expected=expected,
+            names=layout.user_names(self._tag),
+            named=lambda user: folded_login(login_of(user)),
         )
 
     async def all(self) -> list[User]:
@@ -106,37 +204,74 @@ class Directory:
 
         Who is added or deleted meanwhile may be among them or not.
         """
+        async for found in self.records(PAGE):
+            yield [decode(raw, User) for raw in found]
+
+    async def records(self, page: int) -> AsyncGenerator[list[bytes], None]:
+        """The records of all users as they lie in Redis, by id, at most `page` at a time; as `pages`."""
         last: bytes | None = None
 
         async def read(redis: Redis) -> tuple[list[bytes], list[bytes | None]]:
             after = b"-" if last is None else b"(" + last
             index = layout.user_index(self._tag)
-            found = await redis.zrange(index, after, b"+", bylex=True, offset=0, num=PAGE)
+            found = await redis.zrange(index, after, b"+", bylex=True, offset=0, num=page)
             ids = cast("list[bytes]", found)
-            names = [layout.user_record(self._tag, user_id.decode()) for user_id in ids]
+            names = self._records(user_id.decode() for user_id in ids)
             return ids, cast("list[bytes | None]", await redis.mget(names)) if names else []
 
         while True:
             ids, found = await self._servers.step(self._tag, read)
-            yield [decode(raw, User) for raw in found if raw is not None]
-            if len(ids) < PAGE:
+            yield [raw for raw in found if raw is not None]
+            if len(ids) < page:
                 return
             last = ids[-1]
 
-    async def change(self, user_id: str, edit: Callable[[User], User]) -> User:
+    async def change(
+        self, user_id: str, edit: Callable[[User], User], *, expected: str | None = None
+    ) -> User:
         """Replace a user by what `edit` makes of the present one; no change in between is lost.
+
+        With `expected` only if that is the version of the record.
 
         Raises:
             NotFound: there is no such user.
+            Conflict: somebody else has the user name.
+            StaleVersion: there is another version.
         """
+        logins = Logins.none()
+
+        async def admit(pipe: Pipeline, before: User, after: User) -> None:
+            nonlocal logins
+            logins = await Logins.read(pipe, self._tag, [before, after])
+            logins.take(before, after)
+
         return await change(
             self._journal,
             layout.user_record(self._tag, user_id),
             User,
             edit,
-            missing=lambda: _no_such_user(user_id),
+            missing=lambda: no_such_user(user_id),
             deed=user_changed,
+            also=lambda pipe, _before, _after: logins.queue(pipe),
+            expected=expected,
+            admit=admit,
         )
+
+    def _records(self, ids: Iterable[str]) -> list[str]:
+        return [layout.user_record(self._tag, user_id) for user_id in ids]
+
+    async def _present(self, pipe: Pipeline, ids: Iterable[str]) -> dict[str, User]:
+        """Those of the users with these ids who are there and can be read, by id, in a step."""
+        names = self._records(ids)
+        found = cast("list[bytes | None]", await pipe.mget(names)) if names else []
+        present: dict[str, User] = {}
+        for number, raw in enumerate(found, start=1):
+            user = _readable(raw)
+            if user is not None:
+                present[user.id] = user
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return present
 
     def _queue(self, pipe: Pipeline, user: User) -> None:
         pipe.set(layout.user_record(self._tag, user.id), encode(user))
@@ -148,7 +283,3 @@ def _readable(raw: bytes | None) -> User | None:
         return None if raw is None else decode(raw, User)
     except UnreadableRecord:
         return None
-
-
-def _no_such_user(user_id: str) -> NotFound:
-    return NotFound(f"There is no user {user_id!r}.", hint="List the users with: scopegate user list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from scopegate.core.deeds import key_changed, key_created, key_deleted
 from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, NotFound
@@ -18,7 +18,7 @@ from scopegate.store.servers import Script
 from scopegate.store.settings import settings_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from redis.asyncio import Redis
@@ -101,10 +101,10 @@ class KeyStore:
             _LIFETIME,
         ]
 
-        async def deed(_redis: Redis) -> Deed:
-            return key_created(record)
+        async def prepare(_redis: Redis) -> tuple[Deed, Sequence[Any]]:
+            return key_created(record), arguments
 
-        match await self._journal.run(self._create, names, arguments, deed):
+        match await self._journal.run(self._create, names, prepare):
             case [b"created"]:
                 return
             case [b"repeated", bytes(before)]:

@@ -76,6 +76,16 @@ def user_index(tag: str) -> str:
     return f"sg:{{{tag}}}:users"
 
 
+def user_names(tag: str) -> str:
+    """Hash: what a user signs in with elsewhere, without letter case -> the user's id."""
+    return f"sg:{{{tag}}}:usernames"
+
+
+def group_records(tag: str) -> str:
+    """Hash: group id -> the record of a group of the directory."""
+    return f"sg:{{{tag}}}:directory:groups"
+
+
 def roles(tag: str) -> str:
     """Hash: role name -> JSON list of privileges."""
     return f"sg:{{{tag}}}:roles"

@@ -77,7 +77,7 @@ class YamlFile:
                 return None
             node = yaml.compose(text, Loader=_LOADER)
         except yaml.YAMLError as error:
-            self.report(*_syntax_problem(error, text))
+            self.report(*syntax_problem(error, text))
             return None
         if node is None:
             self.report(1, "the file is empty")
@@ -302,7 +302,8 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
-def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
+def syntax_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
+    """The line, and what is wrong there, of a text that YAML's parser does not take."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return 1, "this is not YAML"

@@ -123,6 +123,24 @@ def test_an_entry_with_other_methods_is_another_entry() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (None, (), False),
+        (None, ("a",), False),
+        (("a",), ("a", "b"), False),
+        (("a",), ("b",), True),
+        (("a", "b"), ("a",), True),
+        (("a",), None, True),
+        ((), None, True),
+    ],
+)
+def test_a_change_takes_something_away_or_only_adds(
+    before: Value | None, after: Value | None, *, expected: bool
+) -> None:
+    assert Change(ChangeKind.CHANGE, Area.ROLE, "agent", before, after).takes_away is expected
+
+
 ENDPOINT, ROLE, GROUP = "GET /a", "agent", "agents"
 
 

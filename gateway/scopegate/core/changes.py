@@ -58,6 +58,11 @@ class Change:
         """What changes, such as ``endpoint GET /api/reports`` or ``role supervisor``."""
         return f"{self.area} {self.name}"
 
+    @property
+    def takes_away(self) -> bool:
+        """Whether something goes that was said: a subject, one of its names, or the value of a setting."""
+        return not set(self.before or ()) <= set(self.after or ()) or self.after is None
+
     def describe(self) -> str:
         """One line: ``+`` for an addition, ``-`` for a removal, ``~`` for a change.
 

@@ -20,7 +20,8 @@ from scopegate.core.wildcard import UrlPattern
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_NAME = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+LONGEST_POLICY_NAME = 100  # characters
+_NAME = re.compile(rf"[A-Za-z0-9._:-]{{1,{LONGEST_POLICY_NAME}}}")
 _SHOWN = 40  # characters of a bad name, so that an error stays one readable line
 _EXPECTATION = "Write '<principal> <METHOD> <URL> -> allow', '... -> deny' or '... -> deny <reason>'."
 # Why a user can be refused something; all other reasons are about keys and about how requests are written.
@@ -39,7 +40,7 @@ def require_name(field: str, name: str) -> str:
         raise InvalidInput(
             field,
             f"{shown!r} is not a name.",
-            hint="A name has 1 to 100 ASCII letters, digits and . _ : -",
+            hint=f"A name has 1 to {LONGEST_POLICY_NAME} ASCII letters, digits and . _ : -",
             code="name_invalid",
         )
     return name

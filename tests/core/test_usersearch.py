@@ -15,6 +15,7 @@ MARIA = User(
     organization="Sales/Vienna",
     groups=frozenset({"Agents"}),
     roles=frozenset({"supervisor"}),
+    external_id="CN=Maria",
 )
 
 
@@ -56,6 +57,10 @@ def test_an_organization_has_its_subtree(organization: str, *, found: bool) -> N
         ("role:starts:super", True),
         ("organization:equals:sales/vienna", True),
         ("name:contains:a:b", False),
+        ("email:ends:EXAMPLE.COM", True),
+        ("email:ends:example", False),
+        ("user_name:starts:maria", False),
+        ("external_id:equals:cn=maria", True),
     ],
 )
 def test_conditions(condition: str, *, found: bool) -> None:
@@ -79,3 +84,34 @@ def test_all_that_is_said_has_to_hold() -> None:
 @given(st.text())
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert folded(folded(text)) == folded(text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("lodz", "Łódź"),
+        ("soren", "Søren"),
+        ("strasse", "STRAẞE"),
+        ("aegir thor", "Ægir Þór"),
+        ("dorde", "Đorđe"),
+        ("istanbul", "İSTANBUL"),
+        ("isik", "\N{LATIN SMALL LETTER DOTLESS I}ş\N{LATIN SMALL LETTER DOTLESS I}k"),
+        ("nguyen", "Nguyễn"),
+        ("oeuvre", "Œuvre"),
+        ("ἀθηνα", "ΑΘΗΝΆ"),
+        ("ёлка", "ЕЛКА"),
+        ("王", "王芳"),
+        ("\N{FULLWIDTH LATIN SMALL LETTER M}aria", "maria"),
+    ],
+)
+def test_letters_are_found_by_those_that_people_take_for_them(typed: str, name: str) -> None:
+    person = User(id="x", name=name)
+    assert UserSearch(words=words(typed)).admits(person)
+    assert UserSearch(conditions=(Condition.parse(f"name:starts:{typed.split(maxsplit=1)[0]}"),)).admits(
+        person
+    )
+
+
+@pytest.mark.parametrize("typed", ["maria.huber@example.com", "m.huber", "M.Huber", "@example", "huber@"])
+def test_addresses_and_ids_are_found_as_they_are_written(typed: str) -> None:
+    assert UserSearch(words=words(typed)).admits(MARIA)

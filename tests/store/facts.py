@@ -60,7 +60,7 @@ def text_of(record: KeyRecord) -> KeyText:
 
 
 def user(user_id: str = "kim", **changes: Any) -> User:
-    return User(id=user_id, name=user_id.title(), **changes)
+    return User(**{"id": user_id, "name": user_id.title(), **changes})
 
 
 def names(*given: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ import pytest
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.core.principal import Group
 from scopegate.core.tenants import SCOPED_API
+from scopegate.core.usersearch import UserSearch
 from scopegate.store import Store, connection
 from scopegate.store.location import locate
 from store.facts import (
@@ -67,6 +68,10 @@ OPERATIONS: dict[str, Operation] = {
     "groups.delete": lambda store: store.groups.delete("wien"),
     "groups.members": lambda store: anext(store.groups.members("wien")),
     "groups.set_members": lambda store: store.groups.set_members("wien", add=["kim"]),
+    "people.find": lambda store: store.people.find(UserSearch(), most=1),
+    "people.people": lambda store: store.people.people(),
+    "audit.reached": lambda store: store.audit.reached(),
+    "audit.behind": lambda store: store.audit.behind(0, most=1),
     "policies.get": lambda store: store.policies.get(),
     "policies.put": lambda store: store.policies.put(POLICIES),
     "policies.flag": lambda store: store.policies.flag(SCOPED_API),
@@ -116,6 +121,7 @@ def test_every_operation_is_among_them() -> None:
         "keys": store.keys,
         "users": store.users,
         "groups": store.groups,
+        "people": store.people,
         "policies": store.policies,
         "settings": store.settings,
         "tenants": store.system.tenants,

@@ -6,15 +6,62 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from itertools import filterfalse
+from typing import TYPE_CHECKING, Protocol
 
+from scopegate.core.directory import SEPARATOR
 from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from scopegate.core.principal import User
+    from collections.abc import Callable, Collection
 
 _WORD = re.compile(r"\w+")
 _CONDITION = re.compile(r"(\w+):(\w+):(.*)", re.DOTALL)
+# Letters that people take for others, though Unicode does not decompose them.
+_TAKEN_FOR = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ŧ": "t", "ŋ": "n"}
+    | {"\N{LATIN SMALL LETTER DOTLESS I}": "i", "ĸ": "k", "ə": "e"}
+)
+
+
+class Listed(Protocol):
+    """What is looked at of a person."""
+
+    @property
+    def id(self) -> str:
+        """Who it is."""
+
+    @property
+    def name(self) -> str:
+        """What the person is called."""
+
+    @property
+    def email(self) -> str:
+        """An address, or nothing."""
+
+    @property
+    def organization(self) -> str:
+        """A path, such as ``Sales/Vienna``, or nothing."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the person has any rights."""
+
+    @property
+    def groups(self) -> Collection[str]:
+        """Ids of groups."""
+
+    @property
+    def roles(self) -> Collection[str]:
+        """Names of roles that are held directly."""
+
+    @property
+    def user_name(self) -> str | None:
+        """What the person signs in with elsewhere, if that is not the id."""
+
+    @property
+    def external_id(self) -> str | None:
+        """What the provisioning system calls the person."""
 
 
 class UserField(StrEnum):
@@ -26,6 +73,8 @@ class UserField(StrEnum):
     ORGANIZATION = "organization"
     GROUP = "group"
     ROLE = "role"
+    USER_NAME = "user_name"
+    EXTERNAL_ID = "external_id"
 
 
 class Operator(StrEnum):
@@ -34,6 +83,7 @@ class Operator(StrEnum):
     EQUALS = "equals"
     CONTAINS = "contains"
     STARTS = "starts"
+    ENDS = "ends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +115,32 @@ class Condition:
             code="condition_invalid",
         )
 
-    def admits(self, user: User) -> bool:
+    def admits(self, user: Listed) -> bool:
         """Whether `user` meets it."""
+        return any(map(self.test(), map(folded, self._values(user))))
+
+    def test(self) -> Callable[[str], bool]:
+        """Whether one value meets it that is folded already."""
         wanted = folded(self.value)
-        return any(self._holds(folded(value), wanted) for value in self._values(user))
-
-    def _values(self, user: User) -> tuple[str, ...]:
-        match self.field:
-            case UserField.GROUP:
-                return tuple(user.groups)
-            case UserField.ROLE:
-                return tuple(user.roles)
-            case _:
-                return (getattr(user, self.field.value),)
-
-    def _holds(self, value: str, wanted: str) -> bool:
         match self.operator:
             case Operator.EQUALS:
-                return value == wanted
+                return wanted.__eq__
             case Operator.CONTAINS:
-                return wanted in value
+                return lambda value: wanted in value
             case Operator.STARTS:
-                return value.startswith(wanted)
+                return lambda value: value.startswith(wanted)
+            case Operator.ENDS:
+                return lambda value: value.endswith(wanted)
+
+    def _values(self, user: Listed) -> Collection[str]:
+        match self.field:
+            case UserField.GROUP:
+                return user.groups
+            case UserField.ROLE:
+                return user.roles
+            case _:
+                value: str | None = getattr(user, self.field.value)
+                return () if value is None else (value,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +157,7 @@ class UserSearch:
     conditions: tuple[Condition, ...] = field(default=())
     active: bool | None = None
 
-    def admits(self, user: User) -> bool:
+    def admits(self, user: Listed) -> bool:
         """Whether `user` is among them."""
         return (
             (self.active is None or user.active == self.active)
@@ -113,23 +167,50 @@ class UserSearch:
             and self._has_words(user)
         )
 
-    def _has_words(self, user: User) -> bool:
+    def _has_words(self, user: Listed) -> bool:
         if not self.words:
             return True
-        of_user = words(f"{user.name} {user.email} {user.id}")
+        of_user = words_of(user)
         return all(any(one.startswith(word) for one in of_user) for word in self.words)
+
+
+Place = tuple[str, str]
+"""Where somebody stands in a list: the folded name, and the id."""
+
+
+def place_of(user: Listed) -> Place:
+    """Where `user` stands among those who are found."""
+    return folded(user.name), user.id
+
+
+def words_of(user: Listed) -> tuple[str, ...]:
+    """The words by which `user` is found: of the name, the e-mail and the id."""
+    return words(f"{user.name} {user.email} {user.id}")
 
 
 def words(text: str) -> tuple[str, ...]:
     """The words of `text`, letter case and accents aside."""
-    return tuple(_WORD.findall(folded(text)))
+    return tuple(words_in(folded(text)))
+
+
+def words_in(text: str) -> list[str]:
+    """The words of a text that is folded already."""
+    return _WORD.findall(text)
 
 
 def folded(text: str) -> str:
-    """`text` without accents and letter case: "Müller" and "MULLER" are the same."""
+    """`text` without accents and letter case: "Müller" and "MULLER" are the same, "Łódź" and "lodz" too."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(one for one in decomposed if not unicodedata.combining(one)).casefold()
+    plain = "".join(filterfalse(unicodedata.combining, decomposed)).casefold()
+    return plain.translate(_TAKEN_FOR)
+
+
+def subtree(organization: str) -> str:
+    """What the paths of all organizations below `organization` begin with."""
+    return f"{organization.rstrip(SEPARATOR)}{SEPARATOR}"
 
 
 def _lies_in(organization: str, whole: str) -> bool:
-    return organization == whole or organization.startswith(f"{whole.rstrip('/')}/")
+    return organization == whole or organization.startswith(subtree(whole))

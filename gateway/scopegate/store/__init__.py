@@ -23,6 +23,7 @@ from scopegate.store.settings import SettingsStore
 from scopegate.store.sweeping import Sweep, Swept
 from scopegate.store.system import SystemStore
 from scopegate.store.usage import UsageStore, UsageWriter
+from scopegate.store.usersearch import Indexes, UserLookup
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,12 +51,14 @@ class Store:
         author: Author = SYSTEM,
         audit_retention: int = DEFAULT_RETENTION,
         turns: dict[str, asyncio.Lock] | None = None,
+        indexes: Indexes | None = None,
         dry: bool = False,
     ) -> None:
         self._redis = redis
         self._author = author
         self._audit_retention = audit_retention
         self._turns = {} if turns is None else turns
+        self._indexes = Indexes() if indexes is None else indexes
         self.dry = dry
         journal = self._journal(tenant, author)
         self._sweep = Sweep(redis, tenant, self._journal(tenant, SYSTEM))
@@ -68,6 +71,7 @@ class Store:
         self.settings = SettingsStore(redis, tenant, journal)
         self.access = StoredAccess(redis)
         self.audit = AuditLog(redis, tenant)
+        self.people = UserLookup(redis, tenant, self.users, self.audit, self._indexes)
         self.usage = UsageStore(redis, tenant)
         self.usage_writer = UsageWriter(redis)
 
@@ -101,6 +105,7 @@ class Store:
             author=author,
             audit_retention=self._audit_retention,
             turns=self._turns,
+            indexes=self._indexes,
             dry=self.dry if dry is None else dry,
         )
 

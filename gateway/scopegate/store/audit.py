@@ -204,6 +204,33 @@ class AuditLog:
                 return verification
             # What was due next has gone by retention meanwhile.
 
+    async def reached(self) -> int:
+        """The number of the newest entry; 0 before the first.
+
+        Raises:
+            UnreadableRecord: as `verify`.
+        """
+        _, bounds = self._names
+        found = await self._servers.step(self._tag, lambda redis: redis.get(bounds))
+        return decode_bounds(cast("bytes | None", found) or b"").head.sequence
+
+    async def behind(self, sequence: int, *, most: int) -> list[bytes] | None:
+        """The lines of the next entries behind the one with this number, at most so many.
+
+        None: they are kept no longer, or there never was such an entry.
+
+        Raises:
+            UnreadableRecord: as `verify`.
+        """
+        newest = await self.reached()
+        while newest > sequence:
+            count = newest - sequence
+            bounds, lines = await self._page(-count, min(count, most))
+            if bounds.head.sequence == newest:
+                return lines if bounds.anchor.sequence <= sequence else None
+            newest = bounds.head.sequence
+        return [] if newest == sequence else None
+
     async def forwards(self) -> AsyncGenerator[bytes, None]:
         """The lines of all entries that are kept, oldest first."""
         async for _, lines in self._pages():

@@ -117,11 +117,13 @@ def draft(operations: Iterable[Operation]) -> tuple[DraftedEntry, ...]:
 
 def _endpoint(members: Sequence[Operation]) -> Endpoint:
     first = members[0]
+    summaries = list(dict.fromkeys(summary for member in members if (summary := as_line(member.summary))))
+    more = f" (and {len(summaries) - 1} more)" if len(summaries) > 1 else ""
     return Endpoint(
         frozenset({first.method}),
         first.url,
         NO_PRIVILEGES.union(*(operation.privileges for operation in members)),
-        next((summary for member in members if (summary := as_line(member.summary))), ""),
+        as_line(summaries[0], most=LONGEST_SUMMARY - len(more)) + more if summaries else "",
     )
 
 
@@ -179,14 +181,3 @@ def _applies_to_all(entry: Endpoint, endpoint: Endpoint) -> bool:
     if ANY_METHOD in entry.methods:
         return True
     return all(not entry.methods.isdisjoint({method, rule_method(method)}) for method in endpoint.methods)
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """The words of a search, in the form that `admits` compares."""
-    return tuple(text.casefold().split())
-
-
-def admits(words: Iterable[str], *texts: str) -> bool:
-    """Whether each word is a part of one of `texts`, whatever the case; no word admits everything."""
-    folded = [text.casefold() for text in texts]
-    return all(any(word in text for text in folded) for word in words)

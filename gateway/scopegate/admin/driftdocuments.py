@@ -8,6 +8,7 @@ from pydantic import Field
 
 from scopegate.admin.endpointdocuments import HttpMethod
 from scopegate.admin.schemas import Input, Output, Rule
+from scopegate.core.drift import Extent
 from scopegate.core.errors import InvalidInput
 from scopegate.core.keys import KeyState, KeyType, state
 from scopegate.core.operations import Operation
@@ -74,15 +75,15 @@ class KeyReach(Output):
     """That a key covers an operation.
 
     ``rows`` are the rules by which it does, from 1; keys without rules cover everything. ``wholly`` tells
-    whether one rule covers all of the operation. ``opens`` and ``reason`` are what the gateway would answer
-    now; ``missing_privileges`` are those that the user lacks for it. ``would_miss_privileges``: those that
-    the user would lack if the catalogue said what the description says.
+    whether they cover all of the operation. ``opens`` is how much of what they cover the key opens now;
+    ``reason`` is why it does not open the rest, and ``missing_privileges`` those that the user lacks for it.
+    ``would_miss_privileges``: those that the user would lack if the catalogue said what the description says.
     """
 
     key: DriftKey
     rows: list[int]
     wholly: bool
-    opens: bool
+    opens: Extent
     reason: str
     missing_privileges: list[str]
     would_miss_privileges: list[str]

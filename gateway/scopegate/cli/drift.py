@@ -74,7 +74,9 @@ def _print(shown: JsonObject) -> None:
             " any more."
         )
     growing = [
-        one for one in shown["added"] if shown["unbounded_keys"] or any(k["opens"] for k in one["keys"])
+        one
+        for one in shown["added"]
+        if shown["unbounded_keys"] or any(reach["opens"] != "none" for reach in one["keys"])
     ]
     note(
         f"{len(shown['added'])} new operations, {len(growing)} of them open to some key;"
@@ -100,14 +102,17 @@ def _rows(one: JsonObject) -> list[tuple[str, ...]]:
 
 
 def _openness(reach: JsonObject) -> str:
-    part = "" if reach["wholly"] else ", in part"
-    state = reach["key"]["state"]
-    when = "" if state == "active" else f" (the key is {state})"
-    if reach["opens"]:
-        return f"yes{part}{when}"
     lacking = reach["missing_privileges"]
     why = f"lacks {', '.join(lacking)}" if lacking else reach["reason"]
-    return f"no: {why}{when}"
+    state = reach["key"]["state"]
+    when = "" if state == "active" else f" (the key is {state})"
+    match reach["opens"]:
+        case "none":
+            return f"no: {why}{when}"
+        case "part":
+            return f"in part: {why}{when}"
+        case _:
+            return f"yes{'' if reach['wholly'] else ', what the rules cover'}{when}"
 
 
 def _called(key: JsonObject) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from scopegate.core.catalogue import ANY_METHOD
 from scopegate.core.decision import Scope, decide_in
 from scopegate.core.errors import InvalidInput
 from scopegate.core.keys import KeyState, KeyType, state
+from scopegate.core.languages import Budget, Undecided, may_meet, opens_nothing, witness
 from scopegate.core.operations import Operation
 from scopegate.core.preview import pattern_of
-from scopegate.core.reasons import Reason
+from scopegate.core.principal import NO_PRIVILEGES
 from scopegate.core.request import METHODS, CanonicalRequest, rule_method
-from scopegate.core.wildcard import UrlPattern, common_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +23,24 @@ if TYPE_CHECKING:
     from scopegate.core.catalogue import Catalogue, Endpoint
     from scopegate.core.decision import Decision
     from scopegate.core.keys import KeyRecord
-    from scopegate.core.principal import Principal
+    from scopegate.core.principal import Principal, Privileges
+    from scopegate.core.reasons import Reason
+    from scopegate.core.wildcard import UrlPattern
 
-MAX_COMPARISONS = 3_000_000  # of rules with operations: some ten seconds
+MAX_COMPARISONS = 5_000_000  # of patterns with patterns: some seconds
 MAX_REACHES = 20_000  # in one answer
-_ANYTHING = "x"  # what a parameter is in a request that stands for all others
+STATES = 500_000  # of automata, for all questions together: some seconds
+
+_EVERYTHING = pattern_of("*")
+_ANYTHING = "x"
+
+
+class Extent(StrEnum):
+    """How much of something there is."""
+
+    ALL = "all"
+    PART = "part"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +48,19 @@ class Reach:
     """That a key covers a new operation.
 
     ``rows`` are the rules by which it does, from 1; a key without rules covers everything. ``wholly`` tells
-    whether one of them covers all of the operation. ``reason`` is what the gateway would answer now, by the
-    catalogue in force, to a request that the operation is for; ``missing`` are the privileges that the user
-    lacks for it. ``would_miss`` are those that the user would lack if the catalogue said what the
-    description says.
+    whether they cover all of the operation. ``opens`` is how much of what they cover the key opens now, by
+    the catalogue in force; ``reason`` is why it does not open the rest, and ``missing`` the privileges that
+    the user lacks for that. ``would_miss`` are those that the user would lack if the catalogue said what
+    the description says.
     """
 
     record: KeyRecord
     rows: tuple[int, ...]
     wholly: bool
+    opens: Extent
     reason: Reason
     missing: tuple[str, ...]
     would_miss: tuple[str, ...]
-
-    @property
-    def opens(self) -> bool:
-        """Whether the key opens the operation."""
-        return self.reason is Reason.ALLOWED
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +95,10 @@ class Drift:
     @property
     def grows(self) -> bool:
         """Whether some key opens more than before."""
-        if not self.added:
-            return False
-        return bool(self.unbounded) or any(reach.opens for one in self.added for reach in one.reaches)
+        return any(
+            self.unbounded or any(reach.opens is not Extent.NONE for reach in one.reaches)
+            for one in self.added
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,8 @@ class Situation:
 def drift(operations: Iterable[Operation], before: Iterable[Operation] | None, situation: Situation) -> Drift:
     """Compare an API's operations with those that it had, and tell what that means for the keys.
 
-    Keys that are disabled or have expired count, for they can be enabled and extended.
+    Keys that are disabled or have expired count, for they can be enabled and extended. What patterns have
+    in common is decided, not sampled; where that is too much work they are taken to have something.
 
     Args:
         operations: all that the API has now.
@@ -125,16 +137,21 @@ def drift(operations: Iterable[Operation], before: Iterable[Operation] | None, s
     was = _distinct(_listed(situation.catalogue.endpoints) if before is None else before)
     added = [operation for label, operation in now.items() if label not in was]
     gone = [operation for label, operation in was.items() if label not in now]
+    bounds = _Bounds()
+    stays = _by_method(now.values())
     if before is None:
         # A wide entry is not gone as long as there is something that it is about.
-        by_method = _by_method(now.values())
-        gone = [one for one in gone if not _meets_any(pattern_of(one.url), by_method.get(one.method, []))]
-    keys = _Keys(situation)
+        gone = [
+            one
+            for one in gone
+            if not bounds.meets_any(pattern_of(one.url), stays.get(rule_method(one.method), ()))
+        ]
+    keys = _Keys(situation, bounds)
     return Drift(
         added=tuple(AddedOperation(operation, keys.reaches(operation)) for operation in added),
         removed=tuple(gone),
-        idle=keys.idle(gone, now.values()),
-        unbounded=tuple(keys.unbounded),
+        idle=keys.idle(_by_method(gone), stays),
+        unbounded=keys.unbounded,
     )
 
 
@@ -147,7 +164,7 @@ def _distinct(operations: Iterable[Operation]) -> dict[str, Operation]:
 
 def _listed(endpoints: Iterable[Endpoint]) -> Iterable[Operation]:
     for endpoint in endpoints:
-        for method in METHODS if ANY_METHOD in endpoint.methods else sorted(endpoint.methods):
+        for method in sorted(METHODS if ANY_METHOD in endpoint.methods else endpoint.methods):
             yield Operation(
                 method=method, url=endpoint.url, summary=endpoint.summary, privileges=endpoint.privileges
             )
@@ -161,121 +178,191 @@ def _by_method(operations: Iterable[Operation]) -> dict[str, list[UrlPattern]]:
     return found
 
 
-def _meets_any(pattern: UrlPattern, others: Iterable[UrlPattern]) -> bool:
-    return any(pattern.meets(other) for other in others)
+class _Bounds:
+    """How much is compared."""
+
+    def __init__(self) -> None:
+        self.states = Budget(STATES)
+        self._left = MAX_COMPARISONS
+
+    def count(self, comparisons: int) -> None:
+        """Take comparisons off.
+
+        Raises:
+            InvalidInput: none are left.
+        """
+        self._left -= comparisons
+        if self._left < 0:
+            raise _too_much()
+
+    def meets_any(self, pattern: UrlPattern, others: Sequence[UrlPattern]) -> bool:
+        """Whether a request that `pattern` admits is admitted by one of `others`, or may be."""
+        self.count(len(others))
+        return self.meet([[pattern], [other for other in others if may_meet(pattern, other)]])
+
+    def meet(self, groups: Sequence[Sequence[UrlPattern]]) -> bool:
+        """Whether a request is admitted by one of each group, or may be."""
+        try:
+            return witness(groups, budget=self.states) is not None
+        except Undecided:
+            return True
 
 
 class _Keys:
     """The keys of a situation, with their rules in a form in which equal ones are compared once."""
 
-    def __init__(self, situation: Situation) -> None:
+    def __init__(self, situation: Situation, bounds: _Bounds) -> None:
         self._situation = situation
+        self._bounds = bounds
         kept = [record for record in situation.records if state(record, situation.at) is not KeyState.DELETED]
         self._custom = [record for record in kept if record.type is KeyType.CUSTOM]
-        self._of_users = [
-            record for record in kept if record.type is not KeyType.CUSTOM and record.user is not None
-        ]
-        self.unbounded = [
-            record for record in kept if record.type is not KeyType.CUSTOM and record.user is None
-        ]
-        # Method -> URL -> key and row, as several keys may have a rule.
+        others = [record for record in kept if record.type is not KeyType.CUSTOM]
+        self._of_users = [record for record in others if record.user is not None]
+        self.unbounded = tuple(record for record in others if record.user is None)
+        # Method -> URL -> the places where it stands, a key and a row each: several keys may have a rule.
         self._rules: dict[str, dict[str, list[tuple[int, int]]]] = {}
         for number, record in enumerate(self._custom):
             for row, rule in enumerate(record.rules, start=1):
                 self._rules.setdefault(rule.method, {}).setdefault(rule.url, []).append((number, row))
         self._scopes: dict[str, Scope] = {}
-        self._left = MAX_COMPARISONS
         self._told = 0
 
     def reaches(self, operation: Operation) -> tuple[Reach, ...]:
         """The keys that cover an operation."""
         pattern = pattern_of(operation.url)
         rows: dict[int, list[int]] = {}
-        wholly: set[int] = set()
         rules = self._rules.get(rule_method(operation.method), {})
-        self._count(len(rules) + len(self._of_users))
+        self._bounds.count(len(rules))
         for url, places in rules.items():
-            rule = pattern_of(url)
-            if rule.meets(pattern):
-                covers = rule.covers(pattern)
+            if self._covers(pattern_of(url), operation):
                 for number, row in places:
                     rows.setdefault(number, []).append(row)
-                    if covers:
-                        wholly.add(number)
-        found = [
-            self._reach(operation, self._custom[number], tuple(sorted(rows[number])), wholly=number in wholly)
-            for number in sorted(rows)
-        ]
-        found += [self._reach(operation, record, (), wholly=True) for record in self._of_users]
-        self._told += len(found)
+        covering = [(self._custom[number], tuple(sorted(rows[number]))) for number in sorted(rows)]
+        covering += [(record, ()) for record in self._of_users]
+        self._told += len(covering)
         if self._told > MAX_REACHES:
             raise _too_much()
-        return tuple(found)
+        if not covering:
+            return ()
+        entries = self._entries(operation.method, pattern)
+        return tuple(self._reach(operation, record, numbers, entries) for record, numbers in covering)
 
-    def idle(self, gone: Iterable[Operation], now: Iterable[Operation]) -> tuple[IdleRule, ...]:
+    def _covers(self, rule: UrlPattern, operation: Operation) -> bool:
+        """Whether a rule opens something of an operation, or may."""
+        pattern = pattern_of(operation.url)
+        if opens_nothing(pattern):
+            request = usual_request(operation)
+            return rule.matches(path=request.path, host=request.host)
+        return may_meet(rule, pattern) and self._bounds.meet([[rule], [pattern]])
+
+    def idle(
+        self, gone: Mapping[str, Sequence[UrlPattern]], stays: Mapping[str, Sequence[UrlPattern]]
+    ) -> tuple[IdleRule, ...]:
         """The rules that cover something of what is gone, and nothing of what there is."""
-        went, stays = _by_method(gone), _by_method(now)
         found: list[tuple[int, int]] = []
         for method, rules in self._rules.items():
-            missed, kept = went.get(method, []), stays.get(method, [])
             for url, places in rules.items():
-                self._count(len(missed))
                 rule = pattern_of(url)
-                if _meets_any(rule, missed):
-                    self._count(len(kept))
-                    if not _meets_any(rule, kept):
-                        found += places
+                missed = self._bounds.meets_any(rule, gone.get(method, ()))
+                if missed and not self._bounds.meets_any(rule, stays.get(method, ())):
+                    found += places
         return tuple(IdleRule(self._custom[number], row) for number, row in sorted(found))
 
+    def _entries(self, method: str, pattern: UrlPattern) -> list[tuple[UrlPattern, Privileges]]:
+        """The entries of the catalogue that may apply to something of an operation."""
+        names = {method, rule_method(method), ANY_METHOD}
+        endpoints = self._situation.catalogue.endpoints
+        self._bounds.count(len(endpoints))
+        return [
+            (listed, endpoint.privileges)
+            for endpoint in endpoints
+            if not names.isdisjoint(endpoint.methods)
+            and may_meet(listed := pattern_of(endpoint.url), pattern)
+        ]
+
     def _reach(
-        self, operation: Operation, record: KeyRecord, rows: tuple[int, ...], *, wholly: bool
+        self,
+        operation: Operation,
+        record: KeyRecord,
+        rows: tuple[int, ...],
+        entries: Sequence[tuple[UrlPattern, Privileges]],
     ) -> Reach:
-        decision = self._decision(operation, record, rows)
+        pattern = pattern_of(operation.url)
+        rules = [pattern_of(record.rules[row - 1].url) for row in rows] or [_EVERYTHING]
         principal = None if record.user is None else self._situation.principals.get(record.user)
-        held = frozenset() if principal is None or not principal.active else principal.privileges
+        held = NO_PRIVILEGES if principal is None or not principal.active else principal.privileges
+        opened, refused = self._requests(operation, rules, entries, held)
+        if record.user is None:
+            refused = None
+        elif principal is None or not principal.active:
+            opened = None
+        decision = self._decision(record, principal, refused or opened or usual_request(operation))
         return Reach(
             record=record,
             rows=rows,
-            wholly=wholly,
+            wholly=any(rule.covers(pattern) for rule in rules),
+            opens=Extent.NONE if opened is None else Extent.ALL if refused is None else Extent.PART,
             reason=decision.reason,
             missing=decision.missing,
             would_miss=() if record.user is None else tuple(sorted(operation.privileges - held)),
         )
 
-    def _decision(self, operation: Operation, record: KeyRecord, rows: tuple[int, ...]) -> Decision:
-        """The enforcement's own decision on a request for the operation that the key's rules admit."""
-        situation = self._situation
+    def _requests(
+        self,
+        operation: Operation,
+        rules: Sequence[UrlPattern],
+        entries: Sequence[tuple[UrlPattern, Privileges]],
+        held: Privileges,
+    ) -> tuple[CanonicalRequest | None, CanonicalRequest | None]:
+        """A request that the catalogue admits for whoever holds these privileges, and one that it refuses.
+
+        Both are of what the rules and the operation have in common; None where there is no such request.
+        """
+        admitting = [listed for listed, privileges in entries if privileges <= held]
+        refusing = [listed for listed, privileges in entries if not privileges <= held]
+        region = (rules, [pattern_of(operation.url)])
+        if opens_nothing(region[1][0]):
+            # Such a path has several readings, each of which has to be admitted: it stands for itself.
+            request = usual_request(operation)
+            required = self._situation.catalogue.required(request)
+            return (request, None) if required is not None and required <= held else (None, request)
+        if self._situation.catalogue.unlisted_allowed:
+            opened = self._request(operation, region, refusing)
+            refused = self._request(operation, (*region, refusing))
+        else:
+            opened = self._request(operation, (*region, admitting), refusing)
+            refused = self._request(operation, (*region, refusing)) or self._request(
+                operation, region, admitting
+            )
+        return opened, refused
+
+    def _request(
+        self,
+        operation: Operation,
+        inside: Sequence[Sequence[UrlPattern]],
+        outside: Sequence[UrlPattern] = (),
+    ) -> CanonicalRequest | None:
+        try:
+            found = witness(inside, outside, budget=self._bounds.states)
+        except Undecided:
+            return usual_request(operation)
+        return None if found is None else CanonicalRequest(operation.method, found.path, found.host)
+
+    def _decision(
+        self, record: KeyRecord, principal: Principal | None, request: CanonicalRequest
+    ) -> Decision:
+        """The enforcement's own decision."""
         scope = self._scopes.get(record.id)
         if scope is None:
             scope = self._scopes[record.id] = Scope(record)
-        principal = None if record.user is None else situation.principals.get(record.user)
-        request = _usual_request(operation)
-        if rows and scope.admitting_rule(request) is None:
-            request = _common_request(operation, pattern_of(record.rules[rows[0] - 1].url))
-        return decide_in(scope, request, principal, situation.catalogue)
-
-    def _count(self, comparisons: int) -> None:
-        self._left -= comparisons
-        if self._left < 0:
-            raise _too_much()
+        return decide_in(scope, request, principal, self._situation.catalogue)
 
 
-def _usual_request(operation: Operation) -> CanonicalRequest:
+def usual_request(operation: Operation) -> CanonicalRequest:
+    """A request that an operation is for, with something in place of each parameter."""
     pattern = pattern_of(operation.url)
     host = None if pattern.host is None else pattern.host.replace("*", _ANYTHING)
     return CanonicalRequest(operation.method, pattern.path.replace("*", _ANYTHING), host)
-
-
-def _common_request(operation: Operation, rule: UrlPattern) -> CanonicalRequest:
-    """A request for what an operation and a rule have in common."""
-    pattern = pattern_of(operation.url)
-    path = common_path(pattern.path, rule.path)
-    host = pattern.host or rule.host
-    if pattern.host is not None and rule.host is not None:
-        host = common_path(pattern.host, rule.host)
-    return CanonicalRequest(
-        operation.method, path or "", None if host is None else host.replace("*", _ANYTHING)
-    )
 
 
 def _too_much() -> InvalidInput:

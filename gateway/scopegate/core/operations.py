@@ -158,13 +158,14 @@ class _Wider:
         self._by_start: dict[str, dict[str, list[tuple[UrlPattern, Endpoint]]]] = {}
         for endpoint in endpoints:
             pattern = UrlPattern.parse(endpoint.url)
-            first, *rest = pattern.path.split("*")
+            first, *rest = _path(pattern).split("*")
             by_end = self._by_start.setdefault(first, {})
             by_end.setdefault(rest[-1] if rest else first, []).append((pattern, endpoint))
 
     def than(self, endpoint: Endpoint) -> Iterator[Endpoint]:
         pattern = UrlPattern.parse(endpoint.url)
-        starts, ends = pattern.path.split("*", maxsplit=1)[0], pattern.path.rsplit("*", maxsplit=1)[-1]
+        path = _path(pattern)
+        starts, ends = path.split("*", maxsplit=1)[0], path.rsplit("*", maxsplit=1)[-1]
         for length in range(len(starts) + 1):
             by_end = self._by_start.get(starts[:length])
             if by_end is None:
@@ -174,6 +175,10 @@ class _Wider:
                     applies = candidate is not endpoint and _applies_to_all(candidate, endpoint)
                     if applies and other.covers(pattern):
                         yield candidate
+
+
+def _path(pattern: UrlPattern) -> str:
+    return "/*" if pattern.path == "*" else pattern.path  # all paths begin with a slash
 
 
 def _applies_to_all(entry: Endpoint, endpoint: Endpoint) -> bool:

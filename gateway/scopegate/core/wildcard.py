@@ -103,40 +103,6 @@ class UrlPattern:
             return False
         return _covers(self.path, "/*" if other.path == "*" else other.path)  # all paths begin with a slash
 
-    def meets(self, other: UrlPattern) -> bool:
-        """Whether there is anything that both patterns admit."""
-        if self.host is not None and other.host is not None and not _meet(self.host, other.host):
-            return False
-        return _meet(self.path, other.path)
-
-
-def _meet(one: str, other: str) -> bool:
-    """Whether some text matches both, which `common_path` shows at a higher price.
-
-    After each character of `one`, the bits of `places` are where in `other` a text can have come to that
-    is matched so far.
-    """
-    one, other = _by_character(one), _by_character(other)
-    start = min(len(text.split("*", maxsplit=1)[0]) for text in (one, other))
-    if one[:start] != other[:start]:
-        return False  # as most pairs do
-    end = len(other)
-    bits: dict[str, int] = {}
-    for place, character in enumerate(other):
-        bits[character] = bits.get(character, 0) | 1 << place
-    stars, everywhere = bits.get("*", 0), (1 << end + 1) - 1
-    places = 1
-    for character in one:
-        places |= (places & stars) << 1  # a star may stand for nothing
-        if character == "*":
-            places = everywhere & -(places & -places)
-        else:
-            places = (places & bits.get(character, 0)) << 1 | places & stars
-        if not places:
-            return False
-    places |= (places & stars) << 1
-    return bool(places >> end)
-
 
 def _covers(one: str, other: str) -> bool:
     """Whether `one` matches `other` with its stars read as a character that nothing but a star matches.

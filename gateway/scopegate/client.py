@@ -17,6 +17,8 @@ import httpx
 import pydantic
 
 from scopegate.admin import schemas
+from scopegate.admin.driftdocuments import DriftReport, DriftRequest
+from scopegate.admin.endpointdocuments import Endpoint, EndpointPage
 from scopegate.core.errors import ScopegateError
 from scopegate.core.loopback import is_loopback
 
@@ -34,7 +36,7 @@ _BASE = "/admin/v1"
 _WRONG_ADDRESS = "Check its address: it is that of --admin-listen."
 _SCOPED_API = "/flags/scoped-api"
 # What belongs to a tenant; all else is about the system as a whole.
-_OF_TENANTS = ("/keys", "/quota", "/decisions", "/flags", "/users", "/audit")
+_OF_TENANTS = ("/keys", "/quota", "/decisions", "/flags", "/users", "/endpoints", "/drift", "/audit")
 _NOTHING: tuple[Any, ...] = (None, [], ())
 
 
@@ -242,6 +244,16 @@ class Client:
     def users(self, **filters: Any) -> Iterator[schemas.User]:  # noqa: ANN401 -- those of `schemas.UserQuery`
         """All people whom the filters of `schemas.UserQuery` admit."""
         return self._pages(schemas.UserPage, "/users", filters)
+
+    # Endpoints
+
+    def endpoints(self, **filters: Any) -> Iterator[Endpoint]:  # noqa: ANN401 -- those of `EndpointQuery`
+        """All endpoints of the catalogue that the filters of `EndpointQuery` admit."""
+        return self._pages(EndpointPage, "/endpoints", filters)
+
+    def drift(self, request: DriftRequest) -> DriftReport:
+        """What an API's new operations mean for the keys; nothing is changed."""
+        return _read(DriftReport, self._send("POST", "/drift", body=request))
 
     # Flags
 

@@ -12,6 +12,7 @@ from scopegate.core.errors import InvalidInput
 from scopegate.core.operations import Operation, as_line, pattern_of_template
 from scopegate.core.request import METHODS
 from scopegate.core.scopenames import privilege_names
+from scopegate.core.wildcard import UrlPattern
 from scopegate.prunedfiles import Found, read
 from scopegate.yamlfiles import Problem
 
@@ -98,8 +99,10 @@ def load_openapi(
         privileges_from: what the privileges of its operations are made of.
 
     Raises:
-        InvalidInput: it cannot be read, or is no such document.
+        InvalidInput: it cannot be read, or is no such document, or the base path is none.
     """
+    if base_path:
+        UrlPattern.parse(f"{base_path.rstrip('/')}/")
     reader = _Reader(str(path), read(path, _SHAPE), base_path, privileges_from)
     return reader.description()
 

@@ -16,6 +16,8 @@ from scopegate.admin import (
     bootstrap,
     bulk,
     decisions,
+    drift,
+    endpoints,
     flags,
     keys,
     oidc,
@@ -57,7 +59,10 @@ def create_api(entrance: Entrance | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (bulk, keys, quota, users, decisions, flags, tenants, administrators, audit, reference):
+    for routes in (
+        *(bulk, keys, quota, users, decisions, endpoints, drift, flags, tenants, administrators, audit),
+        reference,
+    ):
         api.include_router(routes.router, prefix=PREFIX)
     if entrance is not None:
         api.include_router(bootstrap.bootstrap_routes(entrance.authentication), prefix=PREFIX)

@@ -19,10 +19,13 @@ from scopegate.cli.audit import audit_group
 from scopegate.cli.check import check
 from scopegate.cli.demo import demo
 from scopegate.cli.doctor import doctor
+from scopegate.cli.drift import drift
+from scopegate.cli.endpoint import endpoint_group
 from scopegate.cli.explain import explain
 from scopegate.cli.flag import flag_group
 from scopegate.cli.invocation import Invocation
 from scopegate.cli.key import key_group
+from scopegate.cli.openapi import openapi_group
 from scopegate.cli.output import Exit, note, report, report_usage
 from scopegate.cli.policies import apply, diff, test
 from scopegate.cli.serve import serve
@@ -75,6 +78,9 @@ for command in (
     apply,
     diff,
     test,
+    openapi_group,
+    endpoint_group,
+    drift,
     user_group,
     flag_group,
     audit_group,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from scopegate.commands.audit import AuditCommands
 from scopegate.commands.bulk import BulkCommands, Imported, Outcome
+from scopegate.commands.drift import DriftCommands
+from scopegate.commands.endpoints import EndpointCommands
 from scopegate.commands.explaining import Explaining, Explanation
 from scopegate.commands.issuing import IssuedKey
 from scopegate.commands.keys import EditedKey
@@ -22,6 +24,8 @@ class Commands(
     UsageCommands,
     UserCommands,
     PolicyCommands,
+    EndpointCommands,
+    DriftCommands,
     AuditCommands,
 ):
     """The operations on one tenant."""

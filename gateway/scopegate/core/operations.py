@@ -117,11 +117,13 @@ def draft(operations: Iterable[Operation]) -> tuple[DraftedEntry, ...]:
 
 def _endpoint(members: Sequence[Operation]) -> Endpoint:
     first = members[0]
+    summaries = list(dict.fromkeys(summary for member in members if (summary := as_line(member.summary))))
+    more = f" (and {len(summaries) - 1} more)" if len(summaries) > 1 else ""
     return Endpoint(
         frozenset({first.method}),
         first.url,
         NO_PRIVILEGES.union(*(operation.privileges for operation in members)),
-        next((summary for member in members if (summary := as_line(member.summary))), ""),
+        as_line(summaries[0], most=LONGEST_SUMMARY - len(more)) + more if summaries else "",
     )
 
 
@@ -156,13 +158,14 @@ class _Wider:
         self._by_start: dict[str, dict[str, list[tuple[UrlPattern, Endpoint]]]] = {}
         for endpoint in endpoints:
             pattern = UrlPattern.parse(endpoint.url)
-            first, *rest = pattern.path.split("*")
+            first, *rest = _path(pattern).split("*")
             by_end = self._by_start.setdefault(first, {})
             by_end.setdefault(rest[-1] if rest else first, []).append((pattern, endpoint))
 
     def than(self, endpoint: Endpoint) -> Iterator[Endpoint]:
         pattern = UrlPattern.parse(endpoint.url)
-        starts, ends = pattern.path.split("*", maxsplit=1)[0], pattern.path.rsplit("*", maxsplit=1)[-1]
+        path = _path(pattern)
+        starts, ends = path.split("*", maxsplit=1)[0], path.rsplit("*", maxsplit=1)[-1]
         for length in range(len(starts) + 1):
             by_end = self._by_start.get(starts[:length])
             if by_end is None:
@@ -174,19 +177,12 @@ class _Wider:
                         yield candidate
 
 
+def _path(pattern: UrlPattern) -> str:
+    return "/*" if pattern.path == "*" else pattern.path  # all paths begin with a slash
+
+
 def _applies_to_all(entry: Endpoint, endpoint: Endpoint) -> bool:
     """Whether `entry` is about all methods of `endpoint`; one for GET is about HEAD as well."""
     if ANY_METHOD in entry.methods:
         return True
     return all(not entry.methods.isdisjoint({method, rule_method(method)}) for method in endpoint.methods)
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """The words of a search, in the form that `admits` compares."""
-    return tuple(text.casefold().split())
-
-
-def admits(words: Iterable[str], *texts: str) -> bool:
-    """Whether each word is a part of one of `texts`, whatever the case; no word admits everything."""
-    folded = [text.casefold() for text in texts]
-    return all(any(word in text for text in folded) for word in words)

@@ -24,7 +24,8 @@ from scopegate.cli.flag import flag_group
 from scopegate.cli.invocation import Invocation
 from scopegate.cli.key import key_group
 from scopegate.cli.output import Exit, note, report, report_usage
-from scopegate.cli.policies import apply, diff, test
+from scopegate.cli.policies import export, policy_group, test
+from scopegate.cli.policyplan import apply, diff
 from scopegate.cli.serve import serve
 from scopegate.cli.shell import completion, version_command
 from scopegate.cli.signin import context_group, login, logout, whoami
@@ -72,9 +73,11 @@ for command in (
     key_group,
     explain,
     check,
-    apply,
-    diff,
     test,
+    diff,
+    apply,
+    export,
+    policy_group,
     user_group,
     flag_group,
     audit_group,

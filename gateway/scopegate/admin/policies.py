@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -46,7 +47,8 @@ async def replace_policies(
 ) -> PolicyChanges:
     """All at once, and from the next request on; what the body does not name is removed."""
     commands = await by.commands(Permission.CHANGE_POLICIES, query.tenant, dry_run=query.dry_run)
-    applied = await commands.apply_policies(policies_of(body), expected=expected)
+    desired = await asyncio.to_thread(policies_of, body)  # others are served meanwhile
+    applied = await commands.apply_policies(desired, expected=expected)
     _tag(response, applied.policies)
     return PolicyChanges(changes=[change_document(change) for change in applied.changes])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from scopegate.commands.tenant import OnTenant
@@ -28,7 +29,7 @@ class PolicyCommands(OnTenant):
             InvalidInput: its catalogue cannot be compiled.
             StaleVersion: there is another version.
         """
-        desired.catalogue()
+        await asyncio.to_thread(desired.catalogue)  # thousands of entries take a while
         return await self._store.policies.put(desired, expected=expected)
 
     async def scoped_api(self) -> bool:

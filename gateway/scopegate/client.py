@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 import pydantic
 
-from scopegate.admin import schemas
+from scopegate.admin import policydocuments, schemas
 from scopegate.admin.driftdocuments import DriftReport, DriftRequest
 from scopegate.admin.endpointdocuments import Endpoint, EndpointPage
 from scopegate.core.errors import ScopegateError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-__all__ = ["ApiError", "Client", "ServerUnreachable", "schemas"]
+__all__ = ["ApiError", "Client", "ServerUnreachable", "policydocuments", "schemas"]
 
 T = TypeVar("T", bound=pydantic.BaseModel)
 
@@ -36,7 +36,9 @@ _BASE = "/admin/v1"
 _WRONG_ADDRESS = "Check its address: it is that of --admin-listen."
 _SCOPED_API = "/flags/scoped-api"
 # What belongs to a tenant; all else is about the system as a whole.
-_OF_TENANTS = ("/keys", "/quota", "/decisions", "/flags", "/users", "/endpoints", "/drift", "/audit")
+_OF_TENANTS = (
+    *("/keys", "/quota", "/decisions", "/flags", "/users", "/policies", "/endpoints", "/drift", "/audit"),
+)
 _NOTHING: tuple[Any, ...] = (None, [], ())
 
 
@@ -254,6 +256,20 @@ class Client:
     def drift(self, request: DriftRequest) -> DriftReport:
         """What an API's new operations mean for the keys; nothing is changed."""
         return _read(DriftReport, self._send("POST", "/drift", body=request))
+
+    # Policies
+
+    def policies(self) -> tuple[policydocuments.TenantPolicies, str]:
+        """All policies in force, and the entity tag of their version."""
+        response = self._send("GET", "/policies")
+        return _read(policydocuments.TenantPolicies, response), response.headers.get("ETag", "")
+
+    def replace_policies(
+        self, policies: policydocuments.PoliciesBody, *, etag: str
+    ) -> policydocuments.PolicyChanges:
+        """Other policies in place of those of a version; what that changed."""
+        response = self._change("PUT", "/policies", policies, etag=etag)
+        return _read(policydocuments.PolicyChanges, response)
 
     # Flags
 

@@ -55,6 +55,9 @@ CHANGES = {
     ),
     "POST /keys:bulk": Change("POST", "/keys:bulk", {"action": "delete", "ids": ["{key_id}"]}),
     "POST /keys:import": Change("POST", "/keys:import", {"keys": [{"type": "desktop", "description": "d"}]}),
+    "PUT /policies": Change(
+        "PUT", "/policies", {"endpoints": [], "roles": {"new": {"privileges": []}}, "groups": {}}, ANYHOW
+    ),
     "PUT /flags/scoped-api": Change("PUT", "/flags/scoped-api", {"on": False}),
     "POST /tenants": Change("POST", "/tenants", {"id": "new"}),
     "PATCH /tenants/{tenant_id}": Change("PATCH", "/tenants/default", {"name": "New"}),

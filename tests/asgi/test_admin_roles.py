@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from asgi.adminapi import ControlPlane
 
 # What a key administrator of all tenants may change.
-OF_KEYS = {name for name in CHANGES if " /keys" in name or name == "PATCH /tenants/{tenant_id}/settings"}
+OF_KEYS = {
+    name
+    for name in CHANGES
+    if " /keys" in name or name in {"PUT /policies", "PATCH /tenants/{tenant_id}/settings"}
+}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())

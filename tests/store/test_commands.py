@@ -13,12 +13,14 @@ import pytest
 from scopegate.commands import Commands, IssuedKey
 from scopegate.core import keys
 from scopegate.core.catalogue import Endpoint
+from scopegate.core.changes import plan
 from scopegate.core.errors import Conflict, FeatureDisabled, InvalidInput, KeyLimitReached, NotFound
 from scopegate.core.keys import BASE62, KeyRecord, KeyState, KeyType, RetiringSecret, Rule
 from scopegate.core.policies import Policies
 from scopegate.core.reasons import Reason
 from scopegate.enforcer import Enforcer
 from scopegate.store import layout
+from scopegate.store.policies import Applied
 from store.facts import INCOMPILABLE, NOW, POLICIES, TAG, WEEK, key, key_id, names, user
 
 if TYPE_CHECKING:
@@ -769,19 +771,16 @@ async def test_a_key_for_all_users_is_explained_without_the_policies(
 
 async def test_applying_policies_says_what_it_changes_and_is_idempotent(store: Store, raw: Any) -> None:
     commands = Commands(store)
-    planned = await commands.plan_policies(POLICIES)
-    assert len(planned) == len(POLICIES.endpoints) + len(POLICIES.roles) + len(POLICIES.groups)
-    assert await store.policies.get() == Policies()
-    assert await commands.apply_policies(POLICIES) == planned
-    assert await store.policies.get() == POLICIES
-    assert await commands.plan_policies(POLICIES) == ()
+    assert await commands.show_policies() == Policies()
+    assert await commands.apply_policies(POLICIES) == Applied(POLICIES, plan(Policies(), POLICIES))
+    assert await commands.show_policies() == POLICIES
     written = raw.info("persistence")["rdb_changes_since_last_save"]
-    assert await commands.apply_policies(POLICIES) == ()
+    assert await commands.apply_policies(POLICIES) == Applied(POLICIES, ())
     assert raw.info("persistence")["rdb_changes_since_last_save"] == written
     fewer = replace(POLICIES, groups={})
-    [change] = await commands.apply_policies(fewer)
-    assert "agents" in str(change)
-    assert await store.policies.get() == fewer
+    [change] = (await commands.apply_policies(fewer)).changes
+    assert change.subject == "group agents"
+    assert await commands.show_policies() == fewer
 
 
 async def test_a_catalogue_that_cannot_be_compiled_is_not_applied(commands: Commands, store: Store) -> None:

@@ -84,7 +84,7 @@ async def test_the_answer_is_what_would_have_been(dry: Commands, store: Store) -
     assert rotated.record.retiring is not None
     assert (await dry.set_enabled(CUSTOM.id, enabled=False)) == replace(CUSTOM, enabled=False)
     assert (await dry.set_rules(CUSTOM.id, (NEW,))).record.rules == (NEW,)
-    assert [change.subject for change in await dry.apply_policies(Policies())]
+    assert [change.subject for change in (await dry.apply_policies(Policies())).changes]
 
 
 async def test_every_check_is_made(dry: Commands, store: Store) -> None:

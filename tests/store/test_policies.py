@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from scopegate.core.catalogue import Endpoint
-from scopegate.core.errors import StoreUnavailable
+from scopegate.core.errors import StaleVersion, StoreUnavailable
 from scopegate.core.policies import Policies
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import Store, layout
+from scopegate.store.policies import Applied, version
 from store.facts import POLICIES, TAG, names, user
 
 # So many that one replacement is more than a server reads at once.
@@ -87,6 +89,58 @@ async def test_no_reader_sees_a_mixture_of_old_and_new(store: Store, store_url: 
         tasks.create_task(read_all())
         tasks.create_task(write())
     await writer.aclose()
+
+
+async def test_policies_of_another_version_are_not_replaced(store: Store) -> None:
+    seen = version(await store.policies.get())
+    await store.policies.put(POLICIES, expected=seen)
+    with pytest.raises(StaleVersion):
+        await store.policies.put(Policies(), expected=seen)
+    assert await store.policies.get() == POLICIES
+    await store.policies.put(Policies(), expected=version(POLICIES))
+    assert await store.policies.get() == Policies()
+
+
+async def test_what_is_settled_for_unlisted_endpoints_belongs_to_the_version(store: Store) -> None:
+    await store.policies.put(POLICIES)
+    seen = version(await store.policies.get())
+    await store.settings.change(lambda present: replace(present, unlisted_allowed=True))
+    with pytest.raises(StaleVersion):
+        await store.policies.put(Policies(), expected=seen)
+    applied = await store.policies.put(Policies(unlisted_allowed=None))
+    assert applied.policies == Policies(unlisted_allowed=True) == await store.policies.get()
+
+
+async def test_of_two_who_replace_the_same_version_one_is_refused(store: Store, store_url: str) -> None:
+    others = [Store.at(store_url) for _ in range(5)]
+    seen = version(await store.policies.get())
+    desired = [Policies(roles={f"role{number}": names()}) for number in range(len(others))]
+    done = await asyncio.gather(
+        *(
+            other.policies.put(policies, expected=seen)
+            for other, policies in zip(others, desired, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    (applied,) = (one for one in done if not isinstance(one, StaleVersion))
+    assert isinstance(applied, Applied)
+    assert await store.policies.get() == applied.policies
+    for other in others:
+        await other.aclose()
+
+
+def test_versions_are_the_same_for_equal_policies_alone() -> None:
+    turned = replace(
+        POLICIES, endpoints=POLICIES.endpoints[::-1], roles=dict(sorted(POLICIES.roles.items(), reverse=True))
+    )
+    assert version(turned) == version(POLICIES)
+    said = replace(POLICIES.endpoints[0], summary="Another")
+    different = (
+        replace(POLICIES, unlisted_allowed=True),
+        replace(POLICIES, groups={}),
+        replace(POLICIES, endpoints=(said, *POLICIES.endpoints[1:])),
+    )
+    assert len({version(POLICIES), *map(version, different)}) == 4
 
 
 async def test_tenants_do_not_share_policies_or_flags(store: Store, store_url: str) -> None:

@@ -68,10 +68,10 @@ async def test_policies_that_do_not_say_it_leave_unlisted_endpoints_as_they_are(
 ) -> None:
     await store.policies.put(Policies(unlisted_allowed=allowed))
     silent = Policies(endpoints=POLICIES.endpoints, unlisted_allowed=None)
-    changes = await store.policies.put(silent)
+    changes = (await store.policies.put(silent)).changes
     assert [change.subject for change in changes if change.area == "setting"] == []
     assert await store.policies.get() == Policies(endpoints=POLICIES.endpoints, unlisted_allowed=allowed)
-    assert await store.policies.put(silent) == ()
+    assert (await store.policies.put(silent)).changes == ()
 
 
 async def test_no_change_of_many_at_once_is_lost(store: Store, store_url: str) -> None:

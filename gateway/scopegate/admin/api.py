@@ -21,6 +21,7 @@ from scopegate.admin import (
     flags,
     keys,
     oidc,
+    policies,
     quota,
     reference,
     session,
@@ -35,7 +36,7 @@ from scopegate.core.errors import ScopegateError
 from scopegate.problems import Problem, problem_fields
 
 PREFIX = "/admin/v1"
-_DESCRIPTION = """Administration of Scopegate: keys, tenants, administrators and the audit log.
+_DESCRIPTION = """Administration of Scopegate: keys, users, policies, tenants, administrators, the audit log.
 
 A request names its tenant with `?tenant=`; there is one called `default`, which is meant where none is named.
 Moments are RFC 3339 with an offset. Refusals are RFC 9457 problem details, whose `code` is stable.
@@ -59,10 +60,8 @@ def create_api(entrance: Entrance | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (
-        *(bulk, keys, quota, users, decisions, endpoints, drift, flags, tenants, administrators, audit),
-        reference,
-    ):
+    of_tenants = (bulk, keys, quota, users, policies, decisions, endpoints, drift, flags, audit)
+    for routes in (*of_tenants, tenants, administrators, reference):
         api.include_router(routes.router, prefix=PREFIX)
     if entrance is not None:
         api.include_router(bootstrap.bootstrap_routes(entrance.authentication), prefix=PREFIX)

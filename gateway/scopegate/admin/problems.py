@@ -63,8 +63,9 @@ def problem_of(error: ScopegateError, *, has_body: bool = True) -> tuple[Problem
         ((status, title) for kind, status, title in _STATUSES if isinstance(error, kind)), (500, FAILED.title)
     )
     members: dict[str, Any] = {} if error.hint is None else {"hint": error.hint}
-    if isinstance(error, InvalidInput) and (":" in error.field or not has_body):
-        pointer = error.field if ":" in error.field else f"request:{error.field}"
+    elsewhere = isinstance(error, InvalidInput) and ":" in error.field and not error.field.startswith("/")
+    if isinstance(error, InvalidInput) and (elsewhere or not has_body):
+        pointer = error.field if elsewhere else f"request:{error.field}"
         return Problem(400, error.code, "The request is not valid", error.message), members | {
             "errors": [_field(pointer, error.code, error.message)]
         }
@@ -120,7 +121,12 @@ def problem_of_request(errors: Sequence[ErrorDetails]) -> tuple[Problem, dict[st
 
 
 def pointer_to(field: str) -> str:
-    """The JSON Pointer (RFC 6901) to a field of ours, in which rows count from 1: ``rules[2].url``."""
+    """The JSON Pointer (RFC 6901) to a field of ours, in which rows count from 1: ``rules[2].url``.
+
+    A field that is a pointer already stays as it is.
+    """
+    if field.startswith("/"):
+        return field
     indexed = _ROW.sub(lambda match: f"/{int(match[1]) - 1}", field)
     return "/" + indexed.replace(".", "/")
 

@@ -27,7 +27,8 @@ from scopegate.cli.invocation import Invocation
 from scopegate.cli.key import key_group
 from scopegate.cli.openapi import openapi_group
 from scopegate.cli.output import Exit, note, report, report_usage
-from scopegate.cli.policies import apply, diff, test
+from scopegate.cli.policies import export, policy_group, test
+from scopegate.cli.policyplan import apply, diff
 from scopegate.cli.serve import serve
 from scopegate.cli.shell import completion, version_command
 from scopegate.cli.signin import context_group, login, logout, whoami
@@ -75,12 +76,14 @@ for command in (
     key_group,
     explain,
     check,
-    apply,
-    diff,
     test,
     openapi_group,
     endpoint_group,
     drift,
+    diff,
+    apply,
+    export,
+    policy_group,
     user_group,
     flag_group,
     audit_group,

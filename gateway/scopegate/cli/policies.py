@@ -1,4 +1,4 @@
-"""``scopegate apply``, ``diff`` and ``test``: policy files into force, compared, and checked."""
+"""``scopegate test``, ``export`` and ``policy``: policy files without changing what is in force."""
 
 from __future__ import annotations
 
@@ -8,94 +8,121 @@ from typing import TYPE_CHECKING
 import click
 
 from scopegate.cli.answers import answer
-from scopegate.cli.options import changes_store, on_store
-from scopegate.cli.output import Exit, note
+from scopegate.cli.options import through_api, without_instance
+from scopegate.cli.output import Exit, note, print_line
+from scopegate.cli.policyplan import directory_argument, load
 from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scopegate.cli.invocation import Invocation
-    from scopegate.commands import Commands
-    from scopegate.core.changes import Change
-    from scopegate.policyfiles import LoadedPolicies
-
-_directory = click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-
-
-@click.command("apply")
-@_directory
-@changes_store
-def apply(invocation: Invocation, directory: Path) -> None:
-    """Put the policy files of DIRECTORY into force: endpoint catalogue, roles, groups.
-
-    All of it takes effect in one step, for the next request. What the files no longer say is
-    removed. Files whose own expectations do not hold are not applied.
-    """
-    loaded = _load(directory)
-    broken = _broken(loaded)
-    if broken:
-        raise InvalidInput(
-            "expectations",
-            "\n".join(["The policies break their own expectations; nothing was applied.", *broken]),
-            hint="Correct the policies or the expectations.",
-            code="expectation_broken",
-        )
-
-    async def action(commands: Commands) -> tuple[Change, ...]:
-        return await commands.apply_policies(loaded.policies)
-
-    changes = invocation.run(action)
-    _print_changes(invocation, changes)
-    if not invocation.wants_data:
-        note(f"{len(changes)} changes applied." if changes else "Nothing to change.")
-
-
-@click.command("diff")
-@_directory
-@on_store
-def diff(invocation: Invocation, directory: Path) -> int:
-    """Say what applying the policy files of DIRECTORY would change, and change nothing.
-
-    Ends with 0 if nothing would change and with 1 if something would.
-    """
-    loaded = _load(directory)
-
-    async def action(commands: Commands) -> tuple[Change, ...]:
-        return await commands.plan_policies(loaded.policies)
-
-    changes = invocation.run(action)
-    _print_changes(invocation, changes)
-    return Exit.NEGATIVE if changes else Exit.OK
+    from scopegate.core.policies import Policies
 
 
 @click.command("test")
-@_directory
-def test(directory: Path) -> int:
+@directory_argument
+@without_instance
+def test(invocation: Invocation, directory: Path) -> int:
     """Check the policy files of DIRECTORY and every expectation; needs no running gateway.
 
     Ends with 0 if all expectations hold and with 1 if one does not.
     """
-    loaded = _load(directory)
-    broken = _broken(loaded)
-    for line in broken:
-        click.echo(line)
-    note(f"{len(loaded.expectations)} expectations, {len(broken)} broken.")
+    verdicts = load(directory).verdicts()
+    broken = [verdict for verdict in verdicts if not verdict.holds]
+
+    def print_broken() -> None:
+        for verdict in broken:
+            print_line(verdict.describe())
+
+    shown = [
+        {
+            "expectation": str(verdict.expectation),
+            "source": verdict.expectation.source,
+            "holds": verdict.holds,
+            "allowed": verdict.decision.allowed,
+            "reason": verdict.decision.reason.value,
+            "missing_privileges": list(verdict.decision.missing),
+        }
+        for verdict in verdicts
+    ]
+    answer(invocation, shown, print_broken)
+    note(f"{len(verdicts)} expectations, {len(broken)} broken.")
     return Exit.NEGATIVE if broken else Exit.OK
 
 
-def _load(directory: Path) -> LoadedPolicies:
-    from scopegate import policyfiles  # noqa: PLC0415 -- --help does without YAML
+@click.command("export")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), required=False)
+@click.option("--force", is_flag=True, help="Overwrite the files that are there.")
+@through_api
+def export(invocation: Invocation, directory: Path | None, *, force: bool) -> None:
+    """Write the policies in force as policy files to DIRECTORY, or as one document to stdout.
 
-    return policyfiles.load(directory)
+    'apply' and 'diff' of what is written change nothing.
+    """
+    from scopegate import policywriting  # noqa: PLC0415 -- --help does without YAML
+    from scopegate.policyschema import schema_text  # noqa: PLC0415 -- as above
+
+    with invocation.client() as client:
+        found, _ = client.policies()
+    from scopegate.client import policydocuments  # noqa: PLC0415 -- whoever has a client has it
+
+    policies = policydocuments.policies_of(found)
+    if directory is None:
+        text = policywriting.dump_document(policies)
+        answer(invocation, policywriting.document(policies), lambda: click.echo(text, nl=False))
+        return
+    texts = {**policywriting.dump(policies), policywriting.SCHEMA_FILE: schema_text()}
+    _write(directory, texts, force=force)
+    files = [str(directory / name) for name in texts]
+    answer(
+        invocation,
+        {"directory": str(directory), "files": files},
+        lambda: note(f"Wrote {', '.join(texts)} to {directory}."),
+        name="directory",
+    )
+    _warn_of_others(directory, policies)
 
 
-def _broken(loaded: LoadedPolicies) -> list[str]:
-    return [verdict.describe() for verdict in loaded.verdicts() if not verdict.holds]
+@click.group("policy")
+def policy_group() -> None:
+    """Look at the format of policy files; 'diff', 'apply', 'export' and 'test' work with them."""
 
 
-def _print_changes(invocation: Invocation, changes: tuple[Change, ...]) -> None:
-    def print_lines() -> None:
-        for change in changes:
-            click.echo(change.describe())
+@policy_group.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of policy files, with which editors complete and check them."""
+    from scopegate.policyschema import schema_text  # noqa: PLC0415 -- --help does without it
 
-    shown = [{"kind": change.kind.value, "subject": change.subject} for change in changes]
-    answer(invocation, shown, print_lines, name="subject")
+    click.echo(schema_text(), nl=False)
+
+
+def _write(directory: Path, texts: Mapping[str, str], *, force: bool) -> None:
+    present = [name for name in texts if (directory / name).exists()]
+    if present and not force:
+        raise InvalidInput(
+            "directory",
+            f"{directory} has {', '.join(present)} already.",
+            hint="Name another directory, or overwrite them with --force.",
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (directory / name).write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise InvalidInput(
+            "directory", f"Cannot write to {directory}: {error.strerror}.", hint="Name another directory."
+        ) from error
+
+
+def _warn_of_others(directory: Path, policies: Policies) -> None:
+    """Say so if the directory as a whole is not what was written, for it has other files as well."""
+    from scopegate.policyfiles import PolicyFileError  # noqa: PLC0415 -- --help does without YAML
+
+    try:
+        if load(directory).policies == policies:
+            return
+        told = "They say more."
+    except PolicyFileError as error:
+        told = error.message
+    note(f"There are other policy files in {directory} as well. {told}")

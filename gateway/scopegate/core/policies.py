@@ -93,7 +93,10 @@ class Policies:
         Raises:
             InvalidInput: they cannot be matched in bounded memory.
         """
-        return Catalogue(self.endpoints, unlisted_allowed=bool(self.unlisted_allowed))
+        try:
+            return Catalogue(self.endpoints, unlisted_allowed=bool(self.unlisted_allowed))
+        except InvalidInput as error:
+            raise InvalidInput("endpoints", error.message, hint=error.hint, code=error.code) from None
 
     def principal(self, user: User) -> Principal:
         """`user` with the privileges that these roles and groups give."""

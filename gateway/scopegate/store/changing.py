@@ -137,7 +137,17 @@ def require_version(present: object, expected: str | None) -> None:
     Raises:
         StaleVersion: it is of another one.
     """
-    if expected is not None and etag(present) != expected:
+    if expected is not None:
+        require_same(etag(present), expected)
+
+
+def require_same(version: str, expected: str | None) -> None:
+    """Make sure that a version is the one that is meant; None: any.
+
+    Raises:
+        StaleVersion: it is another one.
+    """
+    if expected is not None and version != expected:
         raise StaleVersion(
             "It was changed since you have read it.", hint="Read it again, then repeat what is still wanted."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from scopegate.core.catalogue import Endpoint  # noqa: TC001 -- msgspec reads the annotation
@@ -10,7 +10,8 @@ from scopegate.core.changes import plan
 from scopegate.core.deeds import flag_set, policies_applied
 from scopegate.core.policies import Policies
 from scopegate.store import layout
-from scopegate.store.records import decode, decode_names, encode, encode_names, readable
+from scopegate.store.changing import require_same
+from scopegate.store.records import decode, decode_names, encode, encode_names, etag, readable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -30,6 +31,20 @@ class StoredCatalogue:
 
     endpoints: tuple[Endpoint, ...] = ()
     unlisted_allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The policies that are in force after a change, and what it changed."""
+
+    policies: Policies
+    changes: tuple[Change, ...]
+
+
+def version(policies: Policies) -> str:
+    """The version of policies in force, as `records.etag`."""
+    catalogue = StoredCatalogue(policies.endpoints, bool(policies.unlisted_allowed))
+    return etag((catalogue, dict(policies.roles), dict(policies.groups)))
 
 
 class PolicyStore:
@@ -53,31 +68,42 @@ class PolicyStore:
 
         return _policies(await self._servers.step(self._tag, read))
 
-    async def put(self, policies: Policies) -> tuple[Change, ...]:
+    async def put(self, policies: Policies, *, expected: str | None = None) -> Applied:
         """Replace the policies in one step, and say what that changed.
 
         No request is judged by a mixture of old and new. Where they do not say whether unlisted endpoints
-        are open, that stays as it is.
+        are open, that stays as it is. `expected` is the version that is to be replaced; None: any.
+
+        Raises:
+            StaleVersion: there is another version.
         """
+        stored: Applied | None = None
         names = [layout.catalogue(self._tag), layout.roles(self._tag), layout.groups(self._tag)]
 
-        async def swap(pipe: Pipeline) -> tuple[Change, ...]:
+        async def swap(pipe: Pipeline) -> Applied:
+            nonlocal stored
             found = [await pipe.get(names[0])]
             found += [await cast("Awaitable[Any]", pipe.hgetall(name)) for name in names[1:]]
             present = _policies(found)
-            changes = plan(present, policies)
-            deed = policies_applied(changes)
+            if stored is not None and stored.policies == present:
+                return stored  # only the answer was lost
+            require_same(version(present), expected)
+            desired = policies
+            if desired.unlisted_allowed is None:
+                desired = replace(policies, unlisted_allowed=present.unlisted_allowed)
+            applied = Applied(desired, plan(present, desired))
+            deed = policies_applied(applied.changes)
             if deed is None:
-                return changes
+                return applied
             await self._journal.begin(pipe, deed)
-            unlisted = policies.unlisted_allowed
-            unlisted = bool(present.unlisted_allowed) if unlisted is None else unlisted
+            stored = applied
+            unlisted = bool(desired.unlisted_allowed)
             pipe.set(names[0], encode(StoredCatalogue(policies.endpoints, unlisted)))
             for name, table in zip(names[1:], (policies.roles, policies.groups), strict=True):
                 pipe.delete(name)
                 if table:
                     pipe.hset(name, mapping={key: encode_names(held) for key, held in table.items()})
-            return changes
+            return applied
 
         return await self._journal.transaction(swap, *names)
 

@@ -10,9 +10,15 @@ from scopegate.privileges.document import NoSense, read_answer
 from scopegate.privileges.source import Answer
 
 SENSE = {
-    "active": ('{"active": true, "privileges": ["a", "b.c"]}', Answer(True, frozenset({"a", "b.c"}))),
+    "active": (
+        '{"active": true, "privileges": ["a", "b.c"]}',
+        Answer(active=True, privileges=frozenset({"a", "b.c"})),
+    ),
     "nothing": ('{"active": true, "privileges": []}', Answer(active=True)),
-    "twice the same": ('{"active": true, "privileges": ["a", "a"]}', Answer(True, frozenset({"a"}))),
+    "twice the same": (
+        '{"active": true, "privileges": ["a", "a"]}',
+        Answer(active=True, privileges=frozenset({"a"})),
+    ),
     "not active": ('{"active": false}', Answer(active=False)),
     "not active, with privileges": ('{"active": false, "privileges": ["a"]}', Answer(active=False)),
     "other members": ('{"active": true, "privileges": [], "name": {"x": 1}}', Answer(active=True)),

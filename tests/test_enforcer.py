@@ -181,6 +181,7 @@ def test_every_reason_to_refuse_a_canonical_request_is_among_the_cases(facts: Fa
     seen = {reason for _, reason in cases(facts).values()}
     others = {
         Reason.STORE_UNAVAILABLE,
+        Reason.PRIVILEGES_UNAVAILABLE,
         Reason.MATCHING_FAILED,
         Reason.INTERNAL_ERROR,
         Reason.TOO_MANY_FAILURES,

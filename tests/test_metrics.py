@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from scopegate.admin.health import Health
 from scopegate.core.keys import KeyType
-from scopegate.core.reasons import Reason
+from scopegate.core.reasons import Reason, refused_by
 from scopegate.metrics import MetricsArea, WorkerMetrics
 from scopegate.metrics.exposition import AreaCollector, exposition
 from scopegate.metrics.families import FAILURES, FAMILIES, KEY_TYPES, SLOT_SIZE
@@ -91,7 +91,7 @@ def test_a_decision_counts_in_the_series_of_its_reason_and_type_of_key(
     area: MetricsArea, reason: Reason, key_type: KeyType | None
 ) -> None:
     area.worker(0).decided(reason, key_type)
-    ours = reason in {Reason.STORE_UNAVAILABLE, Reason.MATCHING_FAILED, Reason.INTERNAL_ERROR}
+    ours = reason is not Reason.ALLOWED and refused_by(reason) is None
     result = "allow" if reason is Reason.ALLOWED else "error" if ours else "deny"
     labels = f'key_type="{key_type or "none"}",reason="{reason}",result="{result}"'
     assert changed(area) == {f"decisions_total{{{labels}}}": 1}

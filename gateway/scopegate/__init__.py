@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from scopegate.core.reasons import Reason
     from scopegate.forwardauth import ForwardAuth
     from scopegate.middleware import AuthorizationMiddleware
+    from scopegate.privileges.cedar import CedarPrivileges
+    from scopegate.privileges.http import HttpPrivileges
     from scopegate.proxy import ReverseProxy
     from scopegate.settings import Settings
     from scopegate.store.location import RedisOptions
 
 __all__ = [
     "AuthorizationMiddleware",
+    "CedarPrivileges",
     "Decision",
     "ForwardAuth",
+    "HttpPrivileges",
     "Limits",
     "Reason",
     "RedisOptions",
@@ -32,8 +36,10 @@ __all__ = [
 
 _HOMES = {
     "AuthorizationMiddleware": "scopegate.middleware",
+    "CedarPrivileges": "scopegate.privileges.cedar",
     "Decision": "scopegate.core.decision",
     "ForwardAuth": "scopegate.forwardauth",
+    "HttpPrivileges": "scopegate.privileges.http",
     "Limits": "scopegate.core.limits",
     "Reason": "scopegate.core.reasons",
     "RedisOptions": "scopegate.store.location",

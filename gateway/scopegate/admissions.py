@@ -111,6 +111,14 @@ class Admissions:
         if self._patrol is None:
             self._go_round_later()
 
+    def users_in_use(self) -> list[tuple[str, str]]:
+        """The users, each by the tenant's tag and the id, for whom something goes on now."""
+        return [
+            user
+            for user, keys in self._keys_of_users.items()
+            if any(admitted.running for key in keys for admitted in key.admitted)
+        ]
+
     def forget(self, admitted: Admitted) -> None:
         """`admitted` is over."""
         key = self._key_of.pop(admitted, None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from scopegate.core.errors import ConfigurationError
 from scopegate.forwardauth import ForwardAuth
+from scopegate.metrics import PrivilegeMetrics
 from scopegate.middleware import AuthorizationMiddleware
+from scopegate.privileges.sourced import SourcedAccess
 from scopegate.proxy import Timeouts
 from scopegate.proxy.app import RoutedProxy
 from scopegate.proxy.origin import FORMS, parse_origin
@@ -18,9 +21,20 @@ from scopegate.settings import UpstreamSettings, load
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scopegate.metrics import StoreMetrics
+    from scopegate.metrics import WorkerMetrics
+    from scopegate.privileges.source import SourceOptions
     from scopegate.proxy.origin import Origin
     from scopegate.settings import Settings
+    from scopegate.store import Store
+
+
+_OF_ONE_SOURCE = {
+    "privilege_url": "http",
+    "privilege_token": "http",
+    "privilege_ca": "http",
+    "privilege_stale_if_error": "http",
+    "privilege_policies": "cedar",
+}
 
 
 def create_gateway(settings: Settings) -> AuthorizationMiddleware:
@@ -46,6 +60,7 @@ def create_gateway(settings: Settings) -> AuthorizationMiddleware:
         usage_interval=settings.usage_interval,
         limits=settings.limits,
         failed_auth_limit=settings.failed_auth_limit,
+        privileges=create_privileges(settings),
     )
 
 
@@ -58,12 +73,15 @@ def gateway() -> AuthorizationMiddleware:
     return create_gateway(load())
 
 
-def create_forward_auth(settings: Settings, metrics: StoreMetrics | None = None) -> ForwardAuth:
+def create_forward_auth(settings: Settings, metrics: WorkerMetrics | None = None) -> ForwardAuth:
     """What answers other proxies that ask about their requests, by the settings.
 
-    What concerns the store is counted in `metrics`.
+    What concerns the store and a privilege source is counted in `metrics`.
 
     With no ``redis_url`` the store is embedded, as `create_gateway` has it.
+
+    Raises:
+        ConfigurationError: as `create_privileges`.
     """
     return ForwardAuth(
         trusted_proxies=settings.trusted_proxies,
@@ -78,7 +96,9 @@ def create_forward_auth(settings: Settings, metrics: StoreMetrics | None = None)
         canary_interval=settings.canary_interval,
         max_lag=settings.max_lag,
         usage_interval=settings.usage_interval,
-        metrics=metrics,
+        metrics=None if metrics is None else metrics.store,
+        privileges=create_privileges(settings),
+        privilege_metrics=None if metrics is None else metrics.privileges,
         limits=settings.limits,
         failed_auth_limit=settings.failed_auth_limit,
     )
@@ -91,6 +111,82 @@ def forward_auth() -> ForwardAuth:
         ConfigurationError: a setting cannot be used.
     """
     return create_forward_auth(load())
+
+
+def create_privileges(settings: Settings) -> SourceOptions | None:
+    """Which source says what users may do, in place of the directory; None if it is the directory.
+
+    Raises:
+        ConfigurationError: it cannot be asked, or a setting is for another source.
+    """
+    source = settings.privilege_source
+    for setting, of in _OF_ONE_SOURCE.items():
+        if getattr(settings, setting) and source != of:
+            raise ConfigurationError(
+                setting,
+                f"It is for the privilege source {of}, and privilege_source is {source}.",
+                hint=f"Set privilege_source to {of}, or leave it out.",
+            )
+    match source:
+        case "http":
+            return _http_privileges(settings)
+        case "cedar":
+            return _cedar_privileges(settings)
+        case "directory":
+            return None
+
+
+def create_sourced_access(settings: Settings, store: Store) -> SourcedAccess | None:
+    """What says to administrators what users may do, in place of the directory of `store`, if anything does.
+
+    Raises:
+        ConfigurationError: as `create_privileges`.
+    """
+    privileges = create_privileges(settings)
+    if privileges is None:
+        return None
+    return SourcedAccess(store.member_access(), privileges.open(PrivilegeMetrics.apart()))
+
+
+# What only the sources use that are used, is loaded only there.
+
+
+def _http_privileges(settings: Settings) -> SourceOptions:
+    from scopegate.privileges.http import HttpPrivileges  # noqa: PLC0415
+
+    if settings.privilege_url is None:
+        raise ConfigurationError(
+            "privilege_url",
+            "privilege_source is http, and nothing says where to ask.",
+            hint="For example: https://id.example.com/users/{user}/privileges",
+        )
+    token = settings.privilege_token
+    return HttpPrivileges(
+        settings.privilege_url,
+        token=None if token is None else token.get_secret_value(),
+        ca=settings.privilege_ca,
+        timeout=settings.privilege_timeout,
+        max_age=settings.privilege_max_age,
+        stale_if_error=settings.privilege_stale_if_error,
+    )
+
+
+def _cedar_privileges(settings: Settings) -> SourceOptions:
+    if settings.privilege_policies is None:
+        raise ConfigurationError(
+            "privilege_policies",
+            "privilege_source is cedar, and nothing says where the policies are.",
+            hint="Name a directory of Cedar policies, in files *.cedar.",
+        )
+    if find_spec("cedarpy") is None:
+        raise ConfigurationError(
+            "privilege_source",
+            "Cedar policies need a package that is not installed.",
+            hint="pip install 'scopegate[cedar]'",
+        )
+    from scopegate.privileges.cedar import CedarPrivileges  # noqa: PLC0415
+
+    return CedarPrivileges(settings.privilege_policies, max_age=settings.privilege_max_age)
 
 
 def create_proxy(settings: Settings) -> RoutedProxy:

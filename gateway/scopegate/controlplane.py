@@ -13,6 +13,7 @@ from scopegate.admin.sessioncookie import SessionCookie
 from scopegate.admin.signin import identified
 from scopegate.admin.visit import Office
 from scopegate.administration import Authentication
+from scopegate.app import create_sourced_access
 from scopegate.store import Store
 from scopegate.sweeper import Sweeper
 
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 def create_control_plane(settings: Settings, redis: Location, area: MetricsArea) -> ControlPlane:
     """The administration API, health and metrics of the instance whose store is at `redis`."""
     store = Store.at(redis, audit_retention=settings.audit_retention)
-    office = Office(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
+    office = Office(
+        store,
+        key_prefix=settings.key_prefix,
+        pepper=settings.pepper_bytes,
+        privileges=create_sourced_access(settings, store),
+    )
     authentication = Authentication(store, pepper=settings.pepper_bytes)
     entrance = Entrance(
         authentication, SessionCookie(settings.public_admin_url), _oidc(settings, store, authentication)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from scopegate.app import create_routes
+from scopegate.app import create_privileges, create_routes
 from scopegate.enforcer import Enforcer
 from scopegate.proxy.upstream import upstreams
 from scopegate.server.gateway import Gateway
@@ -35,6 +35,8 @@ async def opened_worker(settings: Settings, metrics: WorkerMetrics) -> AsyncIter
         max_lag=settings.max_lag,
         usage_interval=settings.usage_interval,
         metrics=metrics.store,
+        privileges=create_privileges(settings),
+        privilege_metrics=metrics.privileges,
     )
     routes = upstreams(create_routes(settings))
     enforcer = Enforcer(

@@ -14,7 +14,7 @@ from scopegate.core.attempts import DEFAULT_LIMIT, FAILURES, FailureLimit, in_se
 from scopegate.core.catalogue import Catalogue
 from scopegate.core.credentials import DEFAULT_KEY_HEADER, the_key
 from scopegate.core.decision import Decision, Scope, decide, decide_in, usable_scope
-from scopegate.core.errors import StoreUnavailable
+from scopegate.core.errors import PrivilegesUnavailable, StoreUnavailable
 from scopegate.core.framing import framing_of
 from scopegate.core.head import HeadSorter
 from scopegate.core.limits import Limits
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from scopegate.core.headers import Field
-    from scopegate.core.keys import KeyText
+    from scopegate.core.keys import KeyRecord, KeyText
     from scopegate.core.principal import Principal
     from scopegate.store.view import NotKnown
 
@@ -47,7 +47,11 @@ class AccessSource(Protocol):
         ...
 
     async def of_user(self, tenant_tag: str, user_id: str) -> Entitlement:
-        """The user (None if unknown) and the catalogue; StoreUnavailable if nobody can tell."""
+        """The user (None if unknown) and the catalogue.
+
+        Raises:
+            StoreUnavailable, PrivilegesUnavailable: nobody can tell.
+        """
         ...
 
     def known_scope(self, key: KeyText, /) -> Scope | NotKnown | None:
@@ -158,6 +162,7 @@ class Enforcer:
         request, key = asked
         digest = presented.digest
         principal, catalogue = _NOBODY
+        record: KeyRecord | None = None
         try:
             scope = await access.scope(key)
             # Not before the secret is proved: the time that the look-up takes would tell which ids exist.
@@ -165,11 +170,15 @@ class Enforcer:
             if isinstance(usable, Decision):
                 return _refused(usable, presented, request)
             self._remember(digest)
-            if usable.record.user is not None:
-                principal, catalogue = await access.of_user(key.tenant_tag, usable.record.user)
+            record = usable.record
+            if record.user is not None:
+                principal, catalogue = await access.of_user(key.tenant_tag, record.user)
         except StoreUnavailable as unavailable:
             self._warn(unavailable)
             return _refused(Decision(Reason.STORE_UNAVAILABLE), presented, request)
+        except PrivilegesUnavailable as unavailable:
+            self._warn(unavailable)
+            return _refused(Decision(Reason.PRIVILEGES_UNAVAILABLE, record), presented, request)
         decision = decide(
             request,
             digest=digest,
@@ -250,7 +259,7 @@ class Enforcer:
             return Verdict(Decision(presented.key_refusal or Reason.KEY_MALFORMED), request)
         return request, presented.key
 
-    def _warn(self, unavailable: StoreUnavailable) -> None:
+    def _warn(self, unavailable: StoreUnavailable | PrivilegesUnavailable) -> None:
         unmentioned = self._throttle.due(unavailable.code)
         if unmentioned is not None:
             log.warning(

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from scopegate.core.keys import KeyRecord
     from scopegate.core.limits import Limits
     from scopegate.enforcer import Enforcer, Verdict
-    from scopegate.metrics import StoreMetrics
+    from scopegate.metrics import PrivilegeMetrics, StoreMetrics
+    from scopegate.privileges.source import SourceOptions
     from scopegate.store.location import RedisOptions
 
 _CLOSE = (b"connection", b"close")
@@ -68,6 +69,8 @@ class ForwardAuth:
         usage_interval: how many seconds after another it is written what keys were used for; 0 counts
             nothing.
         metrics: where what concerns the store is counted.
+        privileges: which source says what users may do, such as `HttpPrivileges`; None: the directory.
+        privilege_metrics: where questions to it are counted.
 
     Raises:
         ConfigurationError: neither or both of `redis_url` and `data_dir`, a URL or an address that is
@@ -93,6 +96,8 @@ class ForwardAuth:
         max_lag: float = MAX_LAG,
         usage_interval: float = USAGE_INTERVAL,
         metrics: StoreMetrics | None = None,
+        privileges: SourceOptions | None = None,
+        privilege_metrics: PrivilegeMetrics | None = None,
     ) -> None:
         self._trusted = _trusted(trusted_proxies)
         self._dialect = _dialect(dialect)
@@ -109,6 +114,8 @@ class ForwardAuth:
             max_lag=max_lag,
             usage_interval=usage_interval,
             metrics=metrics,
+            privileges=privileges,
+            privilege_metrics=privilege_metrics,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scopegate.admissions import Admissions
-    from scopegate.metrics import StoreMetrics
+    from scopegate.metrics import PrivilegeMetrics, StoreMetrics
+    from scopegate.privileges.source import SourceOptions
     from scopegate.store.location import Location
 
 log = logging.getLogger("scopegate")
@@ -50,7 +51,8 @@ class Judge:
         pepper: the HMAC key under which the digests of keys were made, if any.
         limits: how large a request may be, in place of the defaults.
         failed_auth_limit: how many authentications of one origin may fail in a minute; 0 sets no limit.
-        max_staleness, canary_interval, max_lag, usage_interval, metrics: as `StoreSession` has them.
+        max_staleness, canary_interval, max_lag, usage_interval, metrics, privileges, privilege_metrics: as
+            `StoreSession` has them.
 
     Raises:
         ConfigurationError: as `StoreSession`.
@@ -72,6 +74,8 @@ class Judge:
         max_lag: float = MAX_LAG,
         usage_interval: float = USAGE_INTERVAL,
         metrics: StoreMetrics | None = None,
+        privileges: SourceOptions | None = None,
+        privilege_metrics: PrivilegeMetrics | None = None,
     ) -> None:
         self._session = StoreSession(
             redis=redis,
@@ -81,6 +85,8 @@ class Judge:
             max_lag=max_lag,
             usage_interval=usage_interval,
             metrics=metrics,
+            privileges=privileges,
+            privilege_metrics=privilege_metrics,
         )
         self.enforcer = Enforcer(
             key_prefix=require_prefix(key_prefix),

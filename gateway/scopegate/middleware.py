@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scopegate.asgi import ASGIApp, Message, Receive, Scope, Send
     from scopegate.core.limits import Limits
     from scopegate.enforcer import Enforcer, Verdict
+    from scopegate.privileges.source import SourceOptions
     from scopegate.store.location import RedisOptions
 
 log = logging.getLogger("scopegate")
@@ -63,6 +64,7 @@ class AuthorizationMiddleware:
         max_lag: within how many seconds it has to be told, else the connection is not trusted.
         usage_interval: how many seconds after another it is written what keys were used for; 0 counts
             nothing.
+        privileges: which source says what users may do, such as `HttpPrivileges`; None: the directory.
 
     Raises:
         ConfigurationError: neither or both of `redis_url` and `data_dir`, a URL that is none, or
@@ -86,6 +88,7 @@ class AuthorizationMiddleware:
         canary_interval: float = CANARY_INTERVAL,
         max_lag: float = MAX_LAG,
         usage_interval: float = USAGE_INTERVAL,
+        privileges: SourceOptions | None = None,
     ) -> None:
         self.app = app
         self._judge = Judge(
@@ -100,6 +103,7 @@ class AuthorizationMiddleware:
             canary_interval=canary_interval,
             max_lag=max_lag,
             usage_interval=usage_interval,
+            privileges=privileges,
         )
         self._key_header = self._judge.enforcer.key_header
         self._limits = self._judge.enforcer.limits

@@ -269,6 +269,13 @@ _REFUSALS = {
         "The key store does not answer. Try again shortly.",
         ((b"retry-after", b"1"),),
     ),
+    Reason.PRIVILEGES_UNAVAILABLE: Problem(
+        503,
+        Reason.PRIVILEGES_UNAVAILABLE,
+        "The privileges of the user of the API key cannot be checked now",
+        "What says what the user may do does not answer. Try again shortly.",
+        ((b"retry-after", b"1"),),
+    ),
     # The caller is told no more than of any other failure of ours.
     Reason.MATCHING_FAILED: _refusal(
         500, Reason.INTERNAL_ERROR, "The gateway failed", "Tell its operator the request id."

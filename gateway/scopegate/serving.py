@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from scopegate.app import create_forward_auth, create_routes
+from scopegate.app import create_forward_auth, create_privileges, create_routes
 from scopegate.core.errors import ConfigurationError, StoreUnavailable
 from scopegate.dataplane import opened_worker
 from scopegate.listeners import leave_to_workers, listen, require_free
@@ -56,6 +56,7 @@ def serve(settings: Settings, *, prepare: Callable[[Settings], None], ready: Cal
     forwards = _forwards(settings)
     _require_addresses(settings, forwards=forwards)
     _require_extra(settings)
+    create_privileges(settings)  # in each process another one, and here to see that it can be
     logging.config.dictConfig(LOGGING)
     _open_many_files()
     with Signals() as signals, ExitStack() as stack:
@@ -191,7 +192,7 @@ def _answer_proxies(
     """Be what other proxies ask until SIGTERM, with the metrics' slot `index`."""
     from scopegate.appserver import run  # noqa: PLC0415 -- as below
 
-    run(partial(create_forward_auth, settings, area.worker(index).store), address, ready)
+    run(partial(create_forward_auth, settings, area.worker(index)), address, ready)
 
 
 def _control(redis: Location, settings: Settings, area: MetricsArea, ready: Callable[[], None]) -> None:

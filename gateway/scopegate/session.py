@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from scopegate.admissions import Admissions
 from scopegate.core.errors import ConfigurationError
-from scopegate.metrics import StoreMetrics
+from scopegate.metrics import PrivilegeMetrics, StoreMetrics
+from scopegate.privileges.sourced import SourcedAccess
 from scopegate.store import Store
 from scopegate.store.canary import CANARY_INTERVAL, MAX_LAG
 from scopegate.store.embedded import EmbeddedStore
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from scopegate.core.decision import Decision
     from scopegate.enforcer import AccessSource
+    from scopegate.privileges.source import SourceOptions
     from scopegate.store.clock import ClockWatch
     from scopegate.store.location import Location
 
@@ -35,6 +37,8 @@ class StoreSession:
         max_lag: the seconds within which a change has to be known, else the connection is not trusted.
         usage_interval: the seconds between two writes of what keys were used for; 0 counts nothing.
         metrics: where all of that is counted.
+        privileges: which source says what users may do; None: the directory.
+        privilege_metrics: where questions to it are counted.
 
     ``count_use`` is told each decision, with the digest of the secret that was presented.
 
@@ -53,6 +57,8 @@ class StoreSession:
         max_lag: float = MAX_LAG,
         usage_interval: float = USAGE_INTERVAL,
         metrics: StoreMetrics | None = None,
+        privileges: SourceOptions | None = None,
+        privilege_metrics: PrivilegeMetrics | None = None,
     ) -> None:
         if redis is not None and data_dir is None:
             self._embedded = None
@@ -81,7 +87,10 @@ class StoreSession:
         if usage_interval:
             self._usage = UsageRecorder(interval=usage_interval, metrics=self._metrics)
             self.count_use = self._usage.record
+        self._privileges = privileges
+        self._privilege_metrics = privilege_metrics or PrivilegeMetrics.apart()
         self._store = Store.at(self._where)
+        self._sourced: SourcedAccess | None = None
         self._live: LiveAccess | None = None
         self._admissions: Admissions | None = None
         self._clock: ClockWatch | None = None
@@ -135,6 +144,9 @@ class StoreSession:
     async def aclose(self) -> None:
         """Close the connections, and stop the store if it is embedded here."""
         self._bound_to = self._opened_for = None
+        sourced, self._sourced = self._sourced, None
+        if sourced is not None:
+            await sourced.aclose()
         live, self._live = self._live, None
         if live is not None:
             await live.stop()
@@ -156,6 +168,9 @@ class StoreSession:
         self._live = None
         self._clock = None
         self.access = self._store.access
+        if self._privileges is not None:
+            source = self._privileges.open(self._privilege_metrics)
+            self.access = self._sourced = SourcedAccess(self._store.member_access(), source)
         self._admissions = Admissions(patience=self._max_staleness)
         self._bound_to = asyncio.get_running_loop()
 
@@ -165,6 +180,7 @@ class StoreSession:
             self._clock.start()
         if self._live is None:
             self._live = self._store.live_access(
+                of=None if self._sourced is None else self._store.member_access(),
                 max_staleness=self._max_staleness,
                 canary_interval=self._canary_interval,
                 max_lag=self._max_lag,
@@ -173,6 +189,10 @@ class StoreSession:
             )
             self._live.start()
             self.access = self._live
+            if self._sourced is not None and self._admissions is not None:
+                self._sourced.ask_of(self._live)
+                self._sourced.start(self._admissions, self._admissions.users_in_use)
+                self.access = self._sourced
             if self._usage is not None:
                 self._usage.start(self._store.usage_writer)
         self._opened_for = self._bound_to

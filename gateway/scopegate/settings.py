@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    DirectoryPath,
     Field,
     FilePath,
     InstanceOf,
@@ -330,6 +331,30 @@ class Settings(BaseSettings):
         gt=0,
         le=60,
         description="Seconds within which workers have to know a change, else this instance is not ready.",
+    )
+    privilege_source: Literal["directory", "http", "cedar"] = Field(
+        "directory",
+        description="Who says what users may do: directory, http or cedar (docs/privilege-sources.md).",
+    )
+    privilege_url: str | None = Field(
+        None, description="http: the endpoint that is asked, with {user} and {tenant} to be filled in."
+    )
+    privilege_token: SecretStr | None = Field(None, description="http: the bearer token that is sent to it.")
+    privilege_ca: FilePath | None = Field(
+        None, description="http: PEM file of the authorities that it is verified by; else the system's."
+    )
+    privilege_timeout: Annotated[float, Field(gt=0, le=60)] = Field(
+        1.0, description="http: seconds that it has for an answer."
+    )
+    privilege_max_age: Annotated[float, Field(ge=0, le=3_600)] = Field(
+        5.0,
+        description="Seconds within which what http or cedar takes away is gone; 0 (http) asks each time.",
+    )
+    privilege_stale_if_error: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        0.0, description="http: seconds for which an answer serves after that, while it does not answer."
+    )
+    privilege_policies: DirectoryPath | None = Field(
+        None, description="cedar: the directory of the policies, in files *.cedar."
     )
     usage_interval: float = Field(
         USAGE_INTERVAL,

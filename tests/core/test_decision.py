@@ -201,7 +201,12 @@ def test_the_facts_have_one_outcome(case: Case) -> None:
 
 
 def test_every_outcome_that_a_decision_can_have_is_in_the_table() -> None:
-    failures = {Reason.STORE_UNAVAILABLE, Reason.MATCHING_FAILED, Reason.INTERNAL_ERROR}
+    failures = {
+        Reason.STORE_UNAVAILABLE,
+        Reason.PRIVILEGES_UNAVAILABLE,
+        Reason.MATCHING_FAILED,
+        Reason.INTERNAL_ERROR,
+    }
     keyless = {Reason.KEY_MISSING, Reason.KEY_AMBIGUOUS, Reason.KEY_MALFORMED, Reason.TOO_MANY_FAILURES}
     decided = {reason for reason in Reason if refused_by(reason) is not Check.REQUEST} - failures - keyless
     assert {case.reason for case in CASES.values()} == decided

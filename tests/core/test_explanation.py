@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from scopegate.core.decision import Decision
-from scopegate.core.explanation import Outcome, explain
+from scopegate.core.explanation import Outcome, Step, explain
 from scopegate.core.keys import KeyRecord, KeyType, Rule
 from scopegate.core.reasons import Check, Reason, refused_by
 from scopegate.core.request import CanonicalRequest
@@ -60,3 +60,21 @@ def test_what_a_key_is_not_bound_to_is_not_needed() -> None:
 @pytest.mark.parametrize("reason", [Reason.STORE_UNAVAILABLE, Reason.MATCHING_FAILED, Reason.INTERNAL_ERROR])
 def test_where_nobody_could_tell_no_check_was_reached(reason: Reason) -> None:
     assert {step.outcome for step in explain(Decision(reason), None)} == {Outcome.NOT_REACHED}
+
+
+def test_where_a_source_did_not_say_the_check_of_the_user_tells_why() -> None:
+    steps = {
+        step.check: step
+        for step in explain(Decision(Reason.PRIVILEGES_UNAVAILABLE, RECORD), REQUEST, said="It is silent.")
+    }
+    assert steps[Check.KEY].outcome is Outcome.PASSED
+    assert steps[Check.USER] == Step(Check.USER, Outcome.FAILED, "privileges_unavailable (It is silent.)")
+    assert steps[Check.PRIVILEGES].outcome is Outcome.NOT_REACHED
+
+
+def test_who_said_what_the_user_may_do_stands_behind_the_checks_of_the_user() -> None:
+    decision = Decision(Reason.PRIVILEGE_MISSING, RECORD, 0, ("calls.view",))
+    told = {step.check: step.detail for step in explain(decision, REQUEST, said="the source http said so")}
+    assert told[Check.USER].endswith("(the source http said so)")
+    assert told[Check.PRIVILEGES] == "privilege_missing: calls.view (the source http said so)"
+    assert "said so" not in told[Check.KEY] + told[Check.SCOPE]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.strategies import Directory, directories
 from scopegate.core.errors import InvalidInput
-from scopegate.core.principal import Principal, User, resolve
+from scopegate.core.principal import Principal, User, resolve, resolve_member
 
 ROLES = {
     "reader": frozenset({"read"}),
@@ -96,3 +96,17 @@ def test_one_more_role_or_group_never_takes_a_privilege_away(
 @given(directories())
 def test_deactivating_takes_every_privilege_away(directory: Directory) -> None:
     assert directory.with_user(active=False).principal.privileges == frozenset()
+
+
+@given(directories())
+def test_a_member_may_do_what_the_same_user_may(directory: Directory) -> None:
+    user, roles, groups = directory.user, directory.roles, directory.groups
+    member = resolve_member(user, roles=roles, groups=groups)
+    principal = resolve(user, roles=roles, groups=groups)
+    assert (member.user_id, member.active, member.privileges) == (
+        principal.user_id,
+        principal.active,
+        principal.privileges,
+    )
+    assert member.user is user
+    assert member.roles == user.roles.union(*(groups.get(group, frozenset()) for group in user.groups))

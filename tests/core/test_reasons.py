@@ -9,7 +9,13 @@ import pytest
 from scopegate.core import reasons
 from scopegate.core.reasons import Check, Reason, RequestRefused, refused_by
 
-NO_CHECK = {Reason.ALLOWED, Reason.STORE_UNAVAILABLE, Reason.MATCHING_FAILED, Reason.INTERNAL_ERROR}
+NO_CHECK = {
+    Reason.ALLOWED,
+    Reason.STORE_UNAVAILABLE,
+    Reason.PRIVILEGES_UNAVAILABLE,
+    Reason.MATCHING_FAILED,
+    Reason.INTERNAL_ERROR,
+}
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -45,7 +45,7 @@ class ControlPlane:
         await receive()
         await self._health.aclose()
         await self._entrance.aclose()
-        await self._office.store.aclose()
+        await self._office.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -14,6 +14,7 @@ from scopegate.core.errors import (
     InvalidInput,
     KeyLimitReached,
     NotFound,
+    PrivilegesUnavailable,
     ScopegateError,
     StaleVersion,
     StoreUnavailable,
@@ -42,6 +43,7 @@ _STATUSES: tuple[tuple[type[ScopegateError], int, str], ...] = (
     (ProviderUnavailable, 503, "The provider does not answer"),
     (PreconditionRequired, 428, "A precondition is required"),
     (StoreUnavailable, 503, "The key store does not answer"),
+    (PrivilegesUnavailable, 503, "What says what users may do does not answer"),
     (Busy, 503, "The administration API is busy"),
 )
 _RETRY = ((b"retry-after", b"1"),)
@@ -84,7 +86,7 @@ def problem_of(error: ScopegateError, *, has_body: bool = True) -> tuple[Problem
 
 def _headers(error: ScopegateError) -> Headers:
     match error:
-        case StoreUnavailable() | ProviderUnavailable() | Busy():
+        case StoreUnavailable() | PrivilegesUnavailable() | ProviderUnavailable() | Busy():
             return _RETRY
         case TooManyFailures():
             return ((b"retry-after", b"%d" % error.retry_after),)

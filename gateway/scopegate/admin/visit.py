@@ -18,6 +18,7 @@ from scopegate.core.audit import LONGEST_REASON, Author
 from scopegate.core.errors import InvalidInput
 from scopegate.core.tenants import SYSTEM_TENANT
 from scopegate.enforcer import utc_now
+from scopegate.privileges.sourced import SourcedAccess
 from scopegate.store import Store
 
 _REASON = b"x-scopegate-reason"
@@ -28,14 +29,21 @@ VISIT = "scopegate.visit"  # in the ASGI scope
 class Office:
     """What the administration API works with.
 
-    ``store`` is the owner of all connections; ``key_prefix`` and ``pepper`` are as the gateway's. ``clock``
-    tells the present moment.
+    ``store`` is the owner of all connections; ``key_prefix`` and ``pepper`` are as the gateway's.
+    ``privileges`` says what users may do; None: the directory does. ``clock`` tells the present moment.
     """
 
     store: Store
     key_prefix: str
     pepper: bytes | None
+    privileges: SourcedAccess | None = None
     clock: Callable[[], datetime] = utc_now
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self.privileges is not None:
+            await self.privileges.aclose()
+        await self.store.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,15 @@ class Visit:
 
     def _commands(self, store: Store) -> Commands:
         office = self.office
-        return Commands(store, key_prefix=office.key_prefix, pepper=office.pepper, clock=office.clock)
+        if office.privileges is not None:
+            office.privileges.introduce(store.tenant.tag, store.tenant.id)
+        return Commands(
+            store,
+            key_prefix=office.key_prefix,
+            pepper=office.pepper,
+            access=office.privileges,
+            clock=office.clock,
+        )
 
     def _store(self, *, dry: bool) -> Store:
         return self.office.store.by(Author(self.caller.actor, self.origin, self.reason), dry=dry)

@@ -39,13 +39,19 @@ def client(invocation: Invocation) -> Iterator[Client]:
     # Commands that do not go through the API do without all of this.
     from scopegate.admin.local import local_api  # noqa: PLC0415
     from scopegate.admin.visit import Office  # noqa: PLC0415
+    from scopegate.app import create_sourced_access  # noqa: PLC0415
     from scopegate.cli.inprocess import InProcess  # noqa: PLC0415
     from scopegate.client import Client  # noqa: PLC0415
 
     settings = configuration.load(redis_url=invocation.redis_url, data_dir=invocation.data_dir)
     with _place_of_store(settings) as where, asyncio.Runner() as runner:
         store = Store.at(where, audit_retention=settings.audit_retention)
-        office = Office(store, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
+        office = Office(
+            store,
+            key_prefix=settings.key_prefix,
+            pepper=settings.pepper_bytes,
+            privileges=create_sourced_access(settings, store),
+        )
         app = local_api(office, actor=invocation.author.actor, origin=ORIGIN)
         try:
             with Client(
@@ -57,7 +63,7 @@ def client(invocation: Invocation) -> Iterator[Client]:
             ) as made:
                 yield made
         finally:
-            runner.run(store.aclose())
+            runner.run(office.aclose())
 
 
 async def operate(
@@ -68,12 +74,21 @@ async def operate(
     tenant: str = DEFAULT_TENANT.id,
 ) -> T:
     """Run one operation on a tenant of the store at a location or URL."""
+    from scopegate.app import create_sourced_access  # noqa: PLC0415
+
     store = Store.at(where, author=author, audit_retention=settings.audit_retention)
+    access = create_sourced_access(settings, store)
     try:
         of_tenant = store.of(await store.system.tenants.get(tenant))
-        commands = Commands(of_tenant, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes)
+        if access is not None:
+            access.introduce(of_tenant.tenant.tag, of_tenant.tenant.id)
+        commands = Commands(
+            of_tenant, key_prefix=settings.key_prefix, pepper=settings.pepper_bytes, access=access
+        )
         return await action(commands)
     finally:
+        if access is not None:
+            await access.aclose()
         await store.aclose()
 
 

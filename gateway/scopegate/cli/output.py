@@ -16,6 +16,7 @@ from scopegate.core.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    PrivilegesUnavailable,
     ScopegateError,
     StaleVersion,
     StoreUnavailable,
@@ -67,6 +68,7 @@ _EXITS: tuple[tuple[type[ScopegateError], Exit], ...] = (
     (StaleVersion, Exit.CONFLICT),
     (InvalidInput, Exit.INVALID),
     (StoreUnavailable, Exit.UNAVAILABLE),
+    (PrivilegesUnavailable, Exit.UNAVAILABLE),
 )
 _EXITS_OF_STATUSES = {
     401: Exit.FORBIDDEN,

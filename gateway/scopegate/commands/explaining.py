@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from scopegate.commands.tenant import OnTenant
 from scopegate.core.catalogue import Catalogue
 from scopegate.core.decision import Decision, Scope, decide
-from scopegate.core.errors import InvalidInput
+from scopegate.core.errors import InvalidInput, PrivilegesUnavailable
 from scopegate.core.explanation import Step, explain
-from scopegate.core.reasons import RequestRefused
+from scopegate.core.reasons import Reason, RequestRefused
 from scopegate.core.request import CanonicalRequest, canonicalize
 
 _FULL_URL = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
@@ -42,11 +42,13 @@ class Explaining(OnTenant):
         except RequestRefused as refused:
             decision = Decision(refused.reason)
             return Explanation(decision, None, explain(decision, None))
-        principal, catalogue = (
-            (None, Catalogue())
-            if record.user is None
-            else await self._store.access.of_user(self._store.tenant.tag, record.user)
-        )
+        principal, catalogue = None, Catalogue()
+        if record.user is not None:
+            try:
+                principal, catalogue = await self.entitlement(record.user)
+            except PrivilegesUnavailable as unavailable:
+                decision = Decision(Reason.PRIVILEGES_UNAVAILABLE, record)
+                return Explanation(decision, request, explain(decision, request, said=unavailable.message))
         decision = decide(
             request,
             digest=record.digest,
@@ -55,7 +57,9 @@ class Explaining(OnTenant):
             catalogue=catalogue,
             now=self._clock(),
         )
-        return Explanation(decision, request, explain(decision, request))
+        testimony = None if principal is None else principal.testimony
+        said = "" if testimony is None else testimony.in_words(self._clock())
+        return Explanation(decision, request, explain(decision, request, said=said))
 
 
 def _request(method: str, url: str) -> CanonicalRequest:

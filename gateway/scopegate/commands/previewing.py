@@ -18,7 +18,7 @@ class Previewing(OnTenant):
         principal, catalogue = (
             (None, (await self._store.policies.get()).catalogue())
             if draft.user is None
-            else await self._store.access.of_user(self._store.tenant.tag, draft.user)
+            else await self.entitlement(draft.user)
         )
         circumstances = Circumstances(
             at=now,

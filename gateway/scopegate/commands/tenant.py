@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from scopegate.core import keys
 from scopegate.core.preview import gaps, require_user, useless
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from scopegate.core.keys import KeyRecord
+    from scopegate.enforcer import Entitlement
     from scopegate.store import Store
+
+
+class UserAccess(Protocol):
+    """Says what users may do now."""
+
+    async def of_user(self, tenant_tag: str, user_id: str) -> Entitlement:
+        """As `enforcer.AccessSource.of_user`."""
+        ...
 
 
 class OnTenant:
@@ -28,6 +37,7 @@ class OnTenant:
         pepper: the HMAC key under which digests are made, if any.
         clock: tells the present moment.
         choose: picks a character at random.
+        access: says what users may do; None: the directory does.
         deletion_delay: how long after their expiry new keys are deleted; None: after seven days (D5). For
             rehearsals and tests.
     """
@@ -40,9 +50,11 @@ class OnTenant:
         pepper: bytes | None = None,
         clock: Callable[[], datetime] = utc_now,
         choose: Callable[[str], str] = secrets.choice,
+        access: UserAccess | None = None,
         deletion_delay: timedelta | None = None,
     ) -> None:
         self._store = store
+        self._access = access
         self._key_prefix = key_prefix
         self._pepper = pepper
         self._clock = clock
@@ -58,6 +70,14 @@ class OnTenant:
         counted = await self._store.keys.counted(now=now)
         return quota_of(counted.records, now, limit=counted.limit, used=counted.used)
 
+    async def entitlement(self, user_id: str) -> Entitlement:
+        """A user as entitled now, None if nobody knows the user, and the catalogue: as the gateway has them.
+
+        Raises:
+            StoreUnavailable, PrivilegesUnavailable: nobody can tell.
+        """
+        return await (self._access or self._store.access).of_user(self._store.tenant.tag, user_id)
+
     async def require_usable(self, record: KeyRecord, *, checked_from: int = 0) -> tuple[str, ...]:
         """Make sure that the user of a key can use its rules (D10), but for the first `checked_from` of them.
 
@@ -65,10 +85,11 @@ class OnTenant:
 
         Raises:
             InvalidInput: there is no such user, or the user could not use a rule.
+            PrivilegesUnavailable: nobody can tell.
         """
         if record.user is None:
             return ()
-        principal, catalogue = await self._store.access.of_user(self._store.tenant.tag, record.user)
+        principal, catalogue = await self.entitlement(record.user)
         principal = require_user(record.user, principal)
         # A thousand rules take most of a second, in which others want to be served.
         every = await asyncio.to_thread(gaps, record.rules, principal, catalogue)

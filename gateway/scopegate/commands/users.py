@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from scopegate.commands.tenant import OnTenant
 from scopegate.core.errors import NotFound
+from scopegate.core.principal import NO_PRIVILEGES, Principal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from scopegate.core.principal import Principal, User
+    from scopegate.core.principal import User
 
 
 class UserCommands(OnTenant):
@@ -26,13 +27,17 @@ class UserCommands(OnTenant):
         return self._store.users.pages()
 
     async def show_user(self, user_id: str) -> tuple[User, Principal]:
-        """A user and the privileges held now.
+        """A user of the directory and the privileges held now, none where a privilege source knows nobody.
 
         Raises:
             NotFound: there is no such user.
+            PrivilegesUnavailable: nobody can tell the privileges.
         """
         user = await self._store.users.get(user_id)
-        return user, (await self._store.policies.get()).principal(user)
+        if self._access is None:
+            return user, (await self._store.policies.get()).principal(user)
+        principal, _ = await self.entitlement(user_id)
+        return user, principal or Principal(user_id, active=False, privileges=NO_PRIVILEGES)
 
     async def add_user(self, user: User) -> None:
         """Add a user who is not known yet.

@@ -129,6 +129,12 @@ class UnreadableRecord(StoreUnavailable):
     code = "record_unreadable"
 
 
+class PrivilegesUnavailable(ScopegateError):
+    """A privilege source did not say what a user may do: nobody can tell, so nothing is allowed."""
+
+    code = "privileges_unavailable"
+
+
 class MatchingFailed(ScopegateError):
     """Patterns could not be matched within their memory bound, so nobody can tell what applies."""
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from scopegate.core.reasons import Check, refused_by
+from scopegate.core.reasons import Check, Reason, refused_by
 
 if TYPE_CHECKING:
     from scopegate.core.decision import Decision
     from scopegate.core.request import CanonicalRequest
+
+
+_OF_THE_USER = frozenset({Check.USER, Check.PRIVILEGES})
 
 
 class Outcome(StrEnum):
@@ -31,12 +34,15 @@ class Step:
     detail: str = ""
 
 
-def explain(decision: Decision, request: CanonicalRequest | None) -> tuple[Step, ...]:
+def explain(decision: Decision, request: CanonicalRequest | None, *, said: str = "") -> tuple[Step, ...]:
     """The checks in the order in which they were made; those after a failed one were not reached.
 
-    Nothing is judged again here: the decision's own reason says which check failed.
+    Nothing is judged again here: the decision's own reason says which check failed. ``said`` is who said what
+    the user may do, or why nobody could tell, where it was not the directory.
     """
     failing = refused_by(decision.reason)
+    if decision.reason is Reason.PRIVILEGES_UNAVAILABLE:
+        failing = Check.USER
     steps = []
     outcome = Outcome.PASSED
     for check in Check:
@@ -44,8 +50,15 @@ def explain(decision: Decision, request: CanonicalRequest | None) -> tuple[Step,
             outcome = Outcome.NOT_REACHED
         if check is failing:
             outcome = Outcome.FAILED
-        steps.append(_step(check, outcome, decision, request))
+        step = _step(check, outcome, decision, request)
+        steps.append(_attributed(step, said) if said and check in _OF_THE_USER else step)
     return tuple(steps)
+
+
+def _attributed(step: Step, said: str) -> Step:
+    if step.outcome not in {Outcome.PASSED, Outcome.FAILED}:
+        return step
+    return replace(step, detail=f"{step.detail} ({said})" if step.detail else said)
 
 
 def _step(check: Check, outcome: Outcome, decision: Decision, request: CanonicalRequest | None) -> Step:

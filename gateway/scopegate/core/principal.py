@@ -11,6 +11,7 @@ from scopegate.core.keys import WRITTEN_IF_ANY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 Privileges = frozenset[str]
 NO_PRIVILEGES: Privileges = frozenset()
@@ -63,12 +64,38 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Testimony:
+    """Which source, in place of the directory, said what a user may do, and when it was asked."""
+
+    source: str
+    asked_at: datetime
+
+    def in_words(self, now: datetime) -> str:
+        """Who said so, and how old that is at `now`."""
+        age = max((now - self.asked_at).total_seconds(), 0.0)
+        return f"the source {self.source} said so {age:.1f} s ago"
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """A user with the privileges held now, however they were resolved."""
+    """A user with the privileges held now, however they were resolved.
+
+    ``testimony`` is who said so, where it was not the directory. Two that may do the same are equal, whoever
+    said so, and when.
+    """
 
     user_id: str
     active: bool
     privileges: Privileges
+    testimony: Testimony | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member(Principal):
+    """A principal as the directory resolves it, with its record there and all roles that are held."""
+
+    user: User
+    roles: frozenset[str]
 
 
 def resolve(
@@ -85,6 +112,27 @@ def resolve(
     """
     if not user.active:
         return Principal(user.id, active=False, privileges=NO_PRIVILEGES)
-    held = user.roles.union(*(groups.get(group, frozenset()) for group in user.groups))
-    privileges = NO_PRIVILEGES.union(*(roles.get(role, NO_PRIVILEGES) for role in held))
-    return Principal(user.id, active=True, privileges=privileges)
+    held = _held(user, groups)
+    return Principal(user.id, active=True, privileges=_given(held, roles))
+
+
+def resolve_member(
+    user: User, *, roles: Mapping[str, Privileges], groups: Mapping[str, frozenset[str]]
+) -> Member:
+    """As `resolve`, and what it was resolved from, for whoever resolves it in another way."""
+    held = _held(user, groups)
+    return Member(
+        user.id,
+        active=user.active,
+        privileges=_given(held, roles) if user.active else NO_PRIVILEGES,
+        user=user,
+        roles=held,
+    )
+
+
+def _held(user: User, groups: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    return user.roles.union(*(groups.get(group, frozenset()) for group in user.groups))
+
+
+def _given(held: frozenset[str], roles: Mapping[str, Privileges]) -> Privileges:
+    return NO_PRIVILEGES.union(*(roles.get(role, NO_PRIVILEGES) for role in held))

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     PRIVILEGE_MISSING = "privilege_missing"
 
     STORE_UNAVAILABLE = "store_unavailable"
+    PRIVILEGES_UNAVAILABLE = "privileges_unavailable"
     MATCHING_FAILED = "matching_failed"
     INTERNAL_ERROR = "internal_error"
 

@@ -127,6 +127,7 @@ STATUS_CLASSES = (OTHER, "1xx", "2xx", "3xx", "4xx", "5xx")
 MISSES = ("loaded", "read_through", "last_known")
 CANARIES = ("told", "lost", "not_measured")
 BATCHES = ("written", "not_written")
+QUESTIONS = ("answered", "failed", "not_asked")
 FAILURES = ("upstream_unreachable", "upstream_protocol_error", "upstream_busy", "upstream_timeout")
 
 
@@ -306,6 +307,19 @@ USAGE_MISSED = Counter(
     help="Requests that were counted for no key, for too much was waiting to be written.",
     first=USAGE_BATCHES.end,
 )
+PRIVILEGE_QUESTIONS = Counter(
+    name="privilege_questions_total",
+    help="Questions to the privilege source what a user may do, by what came of them.",
+    labels=("outcome",),
+    series=tuple((outcome,) for outcome in QUESTIONS),
+    first=USAGE_MISSED.end,
+)
+PRIVILEGE_DURATION = Histogram(
+    name="privilege_question_duration_seconds",
+    help="Time from a question to the privilege source to its answer, or to its failure.",
+    bounds=(5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5),
+    first=PRIVILEGE_QUESTIONS.end,
+)
 
 FAMILIES: tuple[Family, ...] = (
     DECISIONS,
@@ -333,6 +347,8 @@ FAMILIES: tuple[Family, ...] = (
     CLOCK_SKEW,
     USAGE_BATCHES,
     USAGE_MISSED,
+    PRIVILEGE_QUESTIONS,
+    PRIVILEGE_DURATION,
 )
 SLOT_SIZE = -(-FAMILIES[-1].end * CELL // _CACHE_LINE) * _CACHE_LINE
 

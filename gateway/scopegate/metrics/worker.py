@@ -25,6 +25,7 @@ from scopegate.metrics.families import (
     WITHDRAWALS,
     forget_the_present,
 )
+from scopegate.metrics.privileges import PrivilegeMetrics
 from scopegate.metrics.store import StoreMetrics
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class WorkerMetrics:
     It belongs to one thread: that of the worker's event loop. What the slot counted before goes on;
     what is open *now* starts from nothing. Without a slot it counts for itself.
 
-    ``store`` is for what concerns the store and its live view.
+    ``store`` is for what concerns the store and its live view, ``privileges`` for a privilege source.
 
     ``timing`` tells whether the next decision is one of those that are timed.
     """
@@ -92,6 +93,7 @@ class WorkerMetrics:
         "_cells",
         "_floats",
         "client_connections",
+        "privileges",
         "store",
         "tasks",
         "timing",
@@ -109,6 +111,7 @@ class WorkerMetrics:
         self.upstream_connections = GaugeCell(self._cells, UPSTREAM_CONNECTIONS.first)
         self.tasks = GaugeCell(self._cells, TASKS.first)
         self.store = StoreMetrics(self._cells, self._floats)
+        self.privileges = PrivilegeMetrics(self._cells, self._floats)
         self.websocket_relays = GaugeCell(self._cells, WEBSOCKET_RELAYS.first)
 
     def decided(self, reason: Reason, key_type: KeyType | None) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from scopegate.core.audit import DEFAULT_RETENTION, SYSTEM
+from scopegate.core.principal import resolve_member
 from scopegate.core.tenants import DEFAULT_TENANT, SYSTEM_TENANT, Tenant
 from scopegate.metrics import StoreMetrics
 from scopegate.store.access import StoredAccess
@@ -109,16 +110,21 @@ class Store:
             dry=self.dry if dry is None else dry,
         )
 
+    def member_access(self) -> StoredAccess:
+        """As ``access``, with users as `Member`: for a privilege source."""
+        return StoredAccess(self._redis, resolve_member)
+
     def live_access(
         self,
         *,
+        of: StoredAccess | None = None,
         max_staleness: float = MAX_STALENESS,
         canary_interval: float = CANARY_INTERVAL,
         max_lag: float = MAX_LAG,
         metrics: StoreMetrics | None = None,
         observer: Observer | None = None,
     ) -> LiveAccess:
-        """A live view of this store; it listens from `LiveAccess.start` on.
+        """A live view of ``access``, or `of` another one; it listens from `LiveAccess.start` on.
 
         With a `canary_interval` of 0 nobody measures how late changes are known.
         """
@@ -129,7 +135,7 @@ class Store:
             else None
         )
         return LiveAccess(
-            self.access,
+            of or self.access,
             self._redis,
             max_staleness=max_staleness,
             observer=observer,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from scopegate.core.catalogue import Catalogue
 from scopegate.core.decision import Scope
 from scopegate.core.keys import KeyRecord
-from scopegate.core.principal import Principal, User, resolve
+from scopegate.core.principal import User, resolve
 from scopegate.store import layout
 from scopegate.store.policies import StoredCatalogue
 from scopegate.store.records import decode, decode_names, readable
@@ -16,7 +16,10 @@ from scopegate.store.servers import Script
 from scopegate.store.view import NOT_KNOWN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scopegate.core.keys import KeyText
+    from scopegate.core.principal import Principal
     from scopegate.store.servers import Servers
     from scopegate.store.view import NotKnown
 
@@ -30,10 +33,13 @@ class StoredAccess:
 
     What is kept between calls is only the compiled form of a text, under the text itself, so it
     can never be out of date.
+
+    `resolve` makes the principal of what is read: `core.principal.resolve`, or `resolve_member`.
     """
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, resolve: Callable[..., Principal] = resolve) -> None:
         self._servers = servers
+        self._resolve = resolve
         self._read = Script("read_access", writes=False)
         self._scope = lru_cache(_COMPILED_SCOPES)(_compile_scope)
         self._catalogues: dict[str, tuple[bytes, Catalogue]] = {}
@@ -70,7 +76,7 @@ class StoredAccess:
         if user is None:
             return None, catalogue
         with readable("user, role or group"):
-            principal = resolve(
+            principal = self._resolve(
                 decode(user, User), roles=_names_by_name(roles), groups=_names_by_name(groups)
             )
         return principal, catalogue

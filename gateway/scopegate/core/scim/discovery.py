@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scopegate.core.scim.attributes import KINDS, USER, Attribute, Mutability, Type
+from scopegate.core.scim.attributes import COMMON, KINDS, USER, Attribute, Mutability, Type
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -51,7 +51,17 @@ def schemas(base: str, roles: Collection[str] = ()) -> list[Document]:
 
     `roles` are the names that a user's roles can have.
     """
-    found = [_schema(kind.schema, kind.name, kind.description, kind.attributes, base) for kind in KINDS]
+    # RFC 7643 section 3.1: the common attributes are no part of a schema.
+    found = [
+        _schema(
+            kind.schema,
+            kind.name,
+            kind.description,
+            [one for one in kind.attributes if one not in COMMON],
+            base,
+        )
+        for kind in KINDS
+    ]
     found += [
         _schema(schema, "EnterpriseUser", "Where the person belongs.", attributes, base)
         for schema, attributes in USER.extensions.items()
@@ -90,8 +100,7 @@ def _schema(
         "id": schema,
         "name": name,
         "description": description,
-        # RFC 7643 section 7: the common attributes are no part of a schema.
-        "attributes": [_described(one) for one in attributes if one.name not in _COMMON],
+        "attributes": [_described(one) for one in attributes],
         "meta": {"resourceType": "Schema", "location": f"{base}/Schemas/{schema}"},
     }
 
@@ -116,9 +125,6 @@ def _described(attribute: Attribute) -> Document:
     if attribute.subs:
         document["subAttributes"] = [_described(one) for one in attribute.subs]
     return document
-
-
-_COMMON = frozenset({"externalId", "meta"})
 
 
 def _fixed(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scopegate.core.scim.patching import Operation
     from scopegate.core.scim.reading import Document
 
-_LONGEST_ID = 100
+_LONGEST_SLUG = 90  # characters, so that a number fits behind it
 _OTHERS = re.compile(r"[^a-z0-9]+")
 
 
@@ -197,4 +197,4 @@ def _ids_in(condition: Filter) -> list[str]:
 
 def _slug(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode("ascii")
-    return _OTHERS.sub("-", plain)[:_LONGEST_ID].strip("-") or "group"
+    return _OTHERS.sub("-", plain)[:_LONGEST_SLUG].strip("-") or "group"

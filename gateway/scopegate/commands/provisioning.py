@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from scopegate.commands.tenant import OnTenant
 from scopegate.core.directory import no_such_user
-from scopegate.core.errors import Conflict, NotFound, StaleVersion
-from scopegate.core.scim.attributes import GROUP, USER
+from scopegate.core.errors import Conflict, StaleVersion
+from scopegate.core.scim.attributes import GROUP
 from scopegate.core.scim.grammar import Comparison, Operator
 from scopegate.core.scim.groups import (
     compared_members,
@@ -42,9 +42,7 @@ class ProvisioningCommands(OnTenant):
 
     # People
 
-    async def find_people(
-        self, condition: Filter | None, *, first: int, most: int
-    ) -> tuple[int, list[User]]:
+    async def find_people(self, condition: Filter | None, *, first: int, most: int) -> tuple[int, list[User]]:
         """How many people fit a filter, and those from the one with the number `first` (from 0) on, by id.
 
         By what tells people apart (id, user name) one look-up finds them; all else looks at everybody.
@@ -133,18 +131,14 @@ class ProvisioningCommands(OnTenant):
             Conflict: somebody else has the user name.
             ScimRefused, InvalidInput: a value breaks a rule.
         """
-        return await self._edit_person(
-            user_id, lambda present: user_of(document, user_id, present), versions
-        )
+        return await self._edit_person(user_id, lambda present: user_of(document, user_id, present), versions)
 
     async def patch_person(self, user_id: str, operations: list[Operation], versions: Versions) -> User:
         """Apply a patch to a person; as `replace_person`."""
 
         def edit(present: User) -> User:
             before = user_document(present, {}, "")
-            return user_of(
-                shown_name_follows(before, patched(USER, before, operations)), user_id, present
-            )
+            return user_of(shown_name_follows(before, patched(before, operations)), user_id, present)
 
         return await self._edit_person(user_id, edit, versions)
 
@@ -254,9 +248,7 @@ class ProvisioningCommands(OnTenant):
         await self._require_people(members)
         present = (await self.members_of([group_id]))[group_id]
         group = await self._change_group(group_id, group_of(document, group_id))
-        await self._set_members(
-            group_id, add=members - set(present), remove=set(present) - members
-        )
+        await self._set_members(group_id, add=members - set(present), remove=set(present) - members)
         return group
 
     async def patch_group(self, group_id: str, operations: list[Operation], versions: Versions) -> None:
@@ -271,7 +263,7 @@ class ProvisioningCommands(OnTenant):
         changes = member_changes(on_members)
         await self._require_people(changes.added)
         present = await self._store.groups.get(group_id)
-        edited = group_of(patched(GROUP, group_document(present, None, ""), on_itself), group_id)
+        edited = group_of(patched(group_document(present, None, ""), on_itself), group_id)
         if edited != present:
             await self._change_group(group_id, edited)
         removed = changes.removed
@@ -344,6 +336,4 @@ def _require_unlike(groups: Iterable[Group], group: Group) -> None:
 
 def _require_defined(roles: Collection[str], defined: Collection[str]) -> None:
     for role in sorted(set(roles) - set(defined)):
-        raise ScimRefused(
-            ScimType.INVALID_VALUE, f"There is no role {role!r}: policies define the roles."
-        )
+        raise ScimRefused(ScimType.INVALID_VALUE, f"There is no role {role!r}: policies define the roles.")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from scopegate.admin.scim.discovery import Discovery
+from scopegate.admin.scim.discovery import DESCRIPTIONS, Discovery
 from scopegate.admin.scim.groups import Groups
-from scopegate.admin.scim.messages import Answer, NoScim, listed, parameters_of, query_in, read_body
+from scopegate.admin.scim.messages import (
+    Answer,
+    NoScim,
+    listed,
+    nothing_here,
+    parameters_of,
+    query_in,
+    read_body,
+)
 from scopegate.admin.scim.people import People
 from scopegate.core.administrators import Permission, Role
 from scopegate.core.errors import Forbidden
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from scopegate.admin.scim.messages import Query
+    from scopegate.admin.scim.resources import Resources
     from scopegate.admin.visit import Visit
     from scopegate.asgi import Receive, Scope, Send
     from scopegate.commands import Commands
@@ -49,33 +58,40 @@ class ScimApi:
 
     async def _answer(self, commands: Commands, scope: Scope, receive: Receive) -> Answer:
         method: str = scope["method"]
-        places = {"Users": People(commands, self._base), "Groups": Groups(commands, self._base)}
+        people, groups = People(commands, self._base), Groups(commands, self._base)
+        places: dict[str, Resources] = {"Users": people, "Groups": groups}
         match segments(scope):
-            case [("ServiceProviderConfig" | "ResourceTypes" | "Schemas") as place, *rest] if len(rest) < 2:
+            case [place, *rest] if place in places:
+                return await _on(places[place], rest, scope, receive)
+            case [place, *rest] if place in DESCRIPTIONS:
                 _require_method(method, "GET")
-                return await Discovery(commands, self._base).show(place, *rest, parameters=parameters_of(scope))
+                return await Discovery(commands, self._base).show(place, rest, parameters_of(scope))
             case [place] if place == _SEARCH:
                 _require_method(method, "POST")
                 query = query_in(await read_body(scope, receive), KINDS)
-                return await _searched_all(places["Users"], places["Groups"], query)
-            case [place, name] if place in places and name == _SEARCH:
-                _require_method(method, "POST")
-                return await places[place].search(await read_body(scope, receive))
-            case [place] if place in places:
-                _require_method(method, "GET", "POST")
-                parameters = parameters_of(scope)
-                if method == "GET":
-                    return await places[place].find(parameters)
-                return await places[place].create(await read_body(scope, receive), parameters)
-            case [place, resource_id] if place in places:
-                _require_method(method, "GET", "PUT", "PATCH", "DELETE")
-                return await _on_one(places[place], resource_id, scope, receive)
-        raise NoScim(404, "There is no such endpoint.")
+                return await _searched_all(people, groups, query)
+        raise nothing_here()
 
 
-async def _on_one(
-    place: People | Groups, resource_id: str, scope: Scope, receive: Receive
-) -> Answer:
+async def _on(place: Resources, rest: list[str], scope: Scope, receive: Receive) -> Answer:
+    method: str = scope["method"]
+    match rest:
+        case []:
+            _require_method(method, "GET", "POST")
+            parameters = parameters_of(scope)
+            if method == "GET":
+                return await place.find(parameters)
+            return await place.create(await read_body(scope, receive), parameters)
+        case [name] if name == _SEARCH:
+            _require_method(method, "POST")
+            return await place.search(await read_body(scope, receive))
+        case [resource_id]:
+            _require_method(method, "GET", "PUT", "PATCH", "DELETE")
+            return await _on_one(place, resource_id, scope, receive)
+    raise nothing_here()
+
+
+async def _on_one(place: Resources, resource_id: str, scope: Scope, receive: Receive) -> Answer:
     parameters = parameters_of(scope)
     match scope["method"]:
         case "GET":
@@ -105,7 +121,7 @@ def segments(scope: Scope) -> list[str]:
     try:
         found = [part.decode() for part in parts[3:]]
     except UnicodeDecodeError:
-        raise NoScim(404, "There is no such endpoint.") from None
+        raise nothing_here() from None
     return found[:-1] if found and not found[-1] else found
 
 
@@ -119,7 +135,7 @@ def _tenant_of(caller: Caller) -> str:
         return next(iter(caller.tenants))
     raise Forbidden(
         f"A token of a {caller.role} does not say which tenant's people it is about.",
-        hint=f"Create an administrator with the role {Role.PROVISIONER} for the tenant, and send a token of it.",
+        hint=f"Send a token of an administrator with the role {Role.PROVISIONER}.",
     )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scopegate.admin.scim.messages import Answer, NoScim, listed
+from scopegate.admin.scim.messages import Answer, NoScim, listed, nothing_here
 from scopegate.core.scim.discovery import resource_types, schemas, service_provider_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scopegate.commands import Commands
+    from scopegate.core.scim.reading import Document
+
+_CONFIG = "ServiceProviderConfig"
+DESCRIPTIONS = frozenset({_CONFIG, "ResourceTypes", "Schemas"})
 
 
 class Discovery:
@@ -20,25 +24,29 @@ class Discovery:
         self._commands = commands
         self._base = base
 
-    async def show(self, place: str, name: str | None = None, *, parameters: Mapping[str, str]) -> Answer:
-        """The description at `place`, or the one with the id `name` there.
+    async def show(self, place: str, rest: list[str], parameters: Mapping[str, str]) -> Answer:
+        """The description at `place`, or the one there whose id is the `rest` of the path.
 
         Raises:
             NoScim: there is none, or it was asked to be filtered, which RFC 7644 section 4 forbids.
         """
         if "filter" in parameters:
             raise NoScim(403, "What the server tells of itself cannot be filtered.")
-        if place == "ServiceProviderConfig":
-            if name is not None:
-                raise NoScim(404, "There is no such endpoint.")
+        if place == _CONFIG and not rest:
             return Answer(200, service_provider_config(self._base))
-        if place == "ResourceTypes":
-            found = resource_types(self._base)
-        else:
-            found = schemas(self._base, await self._commands.role_names())
-        if name is None:
+        found = await self._all(place)
+        if not rest and found:
             return listed(found, len(found), 0)
         for document in found:
-            if document["id"] == name:
+            if [document["id"]] == rest:
                 return Answer(200, document)
-        raise NoScim(404, f"There is none of this id in {place}.")
+        raise nothing_here()
+
+    async def _all(self, place: str) -> list[Document]:
+        match place:
+            case "ResourceTypes":
+                return resource_types(self._base)
+            case "Schemas":
+                return schemas(self._base, await self._commands.role_names())
+            case _:
+                return []

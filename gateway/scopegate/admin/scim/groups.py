@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scopegate.admin.scim.messages import Answer, listed, query_in, query_of, selection_of, tags_in
+from scopegate.admin.scim.messages import Answer, selection_of, tags_in
+from scopegate.admin.scim.resources import Resources
 from scopegate.commands.provisioning import group_version
 from scopegate.core.scim.attributes import GROUP
 from scopegate.core.scim.groups import group_document
@@ -16,34 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scopegate.asgi import Scope
-    from scopegate.commands import Commands
     from scopegate.core.principal import Group
     from scopegate.core.scim.grammar import Filter
     from scopegate.core.scim.reading import Document
     from scopegate.core.scim.selection import Selection
 
 
-class Groups:
-    """The groups of one tenant's directory, below `base`.
+class Groups(Resources):
+    """The groups of one tenant's directory.
 
     The version of a group is that of its members too, so an answer without the members tells none.
     """
 
-    def __init__(self, commands: Commands, base: str) -> None:
-        self._commands = commands
-        self._base = base
-
-    async def find(self, parameters: Mapping[str, str]) -> Answer:
-        """Those that a filter admits, a page of them."""
-        query = query_of(parameters, [GROUP])
-        total, shown = await self.found(query.condition, query.first, query.most, query.selection)
-        return listed(shown, total, query.first)
-
-    async def search(self, body: Document) -> Answer:
-        """As `find`, with what is searched for in the body."""
-        query = query_in(body, [GROUP])
-        total, shown = await self.found(query.condition, query.first, query.most, query.selection)
-        return listed(shown, total, query.first)
+    kind = GROUP
 
     async def found(
         self, condition: Filter | None, first: int, most: int, selection: Selection
@@ -52,10 +38,10 @@ class Groups:
         total, groups = await self._commands.find_groups(condition, first=first, most=most)
         return total, [document for document, _ in await self._documents(groups, selection)]
 
-    async def show(self, group_id: str, parameters: Mapping[str, str], scope: Scope) -> Answer:
+    async def show(self, resource_id: str, parameters: Mapping[str, str], scope: Scope) -> Answer:
         """One group; 304 if the client has this version."""
         selection = selection_of(parameters)
-        group = await self._commands.find_group(group_id)
+        group = await self._commands.find_group(resource_id)
         answer = await self._answer(200, group, selection)
         known = tags_in(scope, b"if-none-match")
         sent = dict(answer.headers).get(b"etag", b"").decode("ascii")
@@ -71,28 +57,28 @@ class Groups:
         )
 
     async def replace(
-        self, group_id: str, body: Document, parameters: Mapping[str, str], scope: Scope
+        self, resource_id: str, body: Document, parameters: Mapping[str, str], scope: Scope
     ) -> Answer:
         """A group is described anew, with its members."""
         selection, versions = selection_of(parameters), tags_in(scope, b"if-match")
         document = read_resource(GROUP, body)
         return await self._answer(
-            200, await self._commands.replace_group(group_id, document, versions), selection
+            200, await self._commands.replace_group(resource_id, document, versions), selection
         )
 
     async def patch(
-        self, group_id: str, body: Document, parameters: Mapping[str, str], scope: Scope
+        self, resource_id: str, body: Document, parameters: Mapping[str, str], scope: Scope
     ) -> Answer:
-        """A group is described otherwise in parts. The group itself is in the answer if that was asked for."""
+        """A group is described otherwise in parts; it is in the answer if that was asked for."""
         selection, versions = selection_of(parameters), tags_in(scope, b"if-match")
-        await self._commands.patch_group(group_id, read_patch(GROUP, body), versions)
+        await self._commands.patch_group(resource_id, read_patch(GROUP, body), versions)
         if selection.wanted is None and selection.unwanted is None:
             return Answer(204)  # RFC 7644 section 3.5.2: it may have ten thousand members
-        return await self._answer(200, await self._commands.find_group(group_id), selection)
+        return await self._answer(200, await self._commands.find_group(resource_id), selection)
 
-    async def delete(self, group_id: str, scope: Scope) -> Answer:
+    async def delete(self, resource_id: str, scope: Scope) -> Answer:
         """A group goes."""
-        await self._commands.delete_group(group_id, tags_in(scope, b"if-match"))
+        await self._commands.delete_group(resource_id, tags_in(scope, b"if-match"))
         return Answer(204)
 
     async def _answer(self, status: int, group: Group, selection: Selection) -> Answer:

@@ -75,6 +75,11 @@ class NoScim(ScopegateError):
         self.headers = headers
 
 
+def nothing_here() -> NoScim:
+    """The error that says that there is no such endpoint."""
+    return NoScim(404, "There is no such endpoint.")
+
+
 def told(error: Exception, _request_id: str) -> tuple[int, list[Field], bytes]:
     """The status, the fields and the body of the answer to what went wrong."""
     answer = _refusal(error)
@@ -82,6 +87,16 @@ def told(error: Exception, _request_id: str) -> tuple[int, list[Field], bytes]:
 
 
 def _refusal(error: Exception) -> Answer:
+    match error:
+        case ScopegateError():
+            return _refusal_of_ours(error)
+        case HTTPException(status_code=TOO_LARGE.status):
+            return _error(TOO_LARGE.status, TOO_LARGE.detail)
+        case _:
+            return _error(FAILED.status, FAILED.detail)
+
+
+def _refusal_of_ours(error: ScopegateError) -> Answer:
     match error:
         case ScimRefused(scim_type=scim_type, message=message):
             return _error(400, message, scim_type)
@@ -91,13 +106,10 @@ def _refusal(error: Exception) -> Answer:
             return _error(409, message, ScimType.UNIQUENESS)
         case NoScim(status=status, message=message, headers=headers):
             return _error(status, message, headers=headers)
-        case ScopegateError():
-            problem, _ = problem_of(error)
-            return _error(problem.status, problem.detail, headers=problem.headers)
-        case HTTPException(status_code=TOO_LARGE.status):
-            return _error(TOO_LARGE.status, TOO_LARGE.detail)
         case _:
-            return _error(FAILED.status, FAILED.detail)
+            problem, _ = problem_of(error)
+            detail = problem.detail if error.hint is None else f"{problem.detail} {error.hint}"
+            return _error(problem.status, detail, headers=problem.headers)
 
 
 def _error(
@@ -150,9 +162,7 @@ async def read_body(scope: Scope, receive: Receive) -> Document:
 
 def selection_of(parameters: Mapping[str, str]) -> Selection:
     """The attributes that are wanted in the answer, as the URL says (RFC 7644 section 3.9)."""
-    return Selection.of(
-        _names(parameters.get("attributes")), _names(parameters.get("excludedAttributes"))
-    )
+    return Selection.of(_names(parameters.get("attributes")), _names(parameters.get("excludedAttributes")))
 
 
 def query_of(parameters: Mapping[str, str], kinds: Sequence[Kind]) -> Query:

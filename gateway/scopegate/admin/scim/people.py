@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scopegate.admin.scim.messages import Answer, listed, query_in, query_of, selection_of, tags_in
+from scopegate.admin.scim.messages import Answer, selection_of, tags_in
+from scopegate.admin.scim.resources import Resources
 from scopegate.core.scim.attributes import USER
 from scopegate.core.scim.patching import read_patch
 from scopegate.core.scim.people import location, user_document
@@ -15,31 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scopegate.asgi import Scope
-    from scopegate.commands import Commands
     from scopegate.core.principal import User
     from scopegate.core.scim.grammar import Filter
     from scopegate.core.scim.reading import Document
     from scopegate.core.scim.selection import Selection
 
 
-class People:
-    """The users of one tenant, below `base`."""
+class People(Resources):
+    """The users of one tenant."""
 
-    def __init__(self, commands: Commands, base: str) -> None:
-        self._commands = commands
-        self._base = base
-
-    async def find(self, parameters: Mapping[str, str]) -> Answer:
-        """Those whom a filter admits, a page of them."""
-        query = query_of(parameters, [USER])
-        total, shown = await self.found(query.condition, query.first, query.most, query.selection)
-        return listed(shown, total, query.first)
-
-    async def search(self, body: Document) -> Answer:
-        """As `find`, with what is searched for in the body."""
-        query = query_in(body, [USER])
-        total, shown = await self.found(query.condition, query.first, query.most, query.selection)
-        return listed(shown, total, query.first)
+    kind = USER
 
     async def found(
         self, condition: Filter | None, first: int, most: int, selection: Selection
@@ -48,10 +34,10 @@ class People:
         total, users = await self._commands.find_people(condition, first=first, most=most)
         return total, await self._documents(users, selection)
 
-    async def show(self, user_id: str, parameters: Mapping[str, str], scope: Scope) -> Answer:
+    async def show(self, resource_id: str, parameters: Mapping[str, str], scope: Scope) -> Answer:
         """One person; 304 if the client has this version."""
         selection = selection_of(parameters)
-        user = await self._commands.find_person(user_id)
+        user = await self._commands.find_person(resource_id)
         known = tags_in(scope, b"if-none-match")
         if known is not None and etag(user) in known:
             return Answer(304, headers=_tag(user))
@@ -65,28 +51,28 @@ class People:
         )
 
     async def replace(
-        self, user_id: str, body: Document, parameters: Mapping[str, str], scope: Scope
+        self, resource_id: str, body: Document, parameters: Mapping[str, str], scope: Scope
     ) -> Answer:
         """A person is described anew."""
         selection, versions = selection_of(parameters), tags_in(scope, b"if-match")
         document = read_resource(USER, body)
         return await self._answer(
-            200, await self._commands.replace_person(user_id, document, versions), selection
+            200, await self._commands.replace_person(resource_id, document, versions), selection
         )
 
     async def patch(
-        self, user_id: str, body: Document, parameters: Mapping[str, str], scope: Scope
+        self, resource_id: str, body: Document, parameters: Mapping[str, str], scope: Scope
     ) -> Answer:
         """A person is described otherwise in parts."""
         selection, versions = selection_of(parameters), tags_in(scope, b"if-match")
         operations = read_patch(USER, body)
         return await self._answer(
-            200, await self._commands.patch_person(user_id, operations, versions), selection
+            200, await self._commands.patch_person(resource_id, operations, versions), selection
         )
 
-    async def delete(self, user_id: str, scope: Scope) -> Answer:
+    async def delete(self, resource_id: str, scope: Scope) -> Answer:
         """A person goes."""
-        await self._commands.delete_person(user_id, tags_in(scope, b"if-match"))
+        await self._commands.delete_person(resource_id, tags_in(scope, b"if-match"))
         return Answer(204)
 
     async def _answer(self, status: int, user: User, selection: Selection) -> Answer:

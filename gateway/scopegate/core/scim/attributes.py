@@ -38,6 +38,7 @@ class Returned(StrEnum):
 
     ALWAYS = "always"
     DEFAULT = "default"
+    REQUEST = "request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +140,7 @@ USER = Kind(
             subs=(
                 Attribute(
                     name="formatted",
-                    description="The displayName; a value for it is the displayName where none is given.",
-                    mutability=Mutability.READ_ONLY,
+                    description="The displayName, which is meant where a client writes this one alone.",
                 ),
                 Attribute(name="familyName", description="The family name."),
                 Attribute(name="givenName", description="The given name."),
@@ -159,13 +159,20 @@ USER = Kind(
             subs=(
                 Attribute(name="value", description="The address."),
                 Attribute(name="type", description="Always work.", examples=("work",)),
-                Attribute(name="primary", description="Always true.", type=Type.BOOLEAN),
+                Attribute(
+                    name="primary",
+                    description="Always true of the address that is kept; tells which one is meant.",
+                    type=Type.BOOLEAN,
+                    mutability=Mutability.READ_ONLY,
+                    returned=Returned.REQUEST,
+                ),
             ),
         ),
         Attribute(
             name="active",
-            description="Whether the person's keys open anything.",
+            description="Whether the person's keys open anything; a new person is active if nothing is said.",
             type=Type.BOOLEAN,
+            required=True,
         ),
         Attribute(
             name="groups",

@@ -92,9 +92,7 @@ def _resource_type(kind: Kind, base: str) -> Document:
     return document
 
 
-def _schema(
-    schema: str, name: str, description: str, attributes: Iterable[Attribute], base: str
-) -> Document:
+def _schema(schema: str, name: str, description: str, attributes: Iterable[Attribute], base: str) -> Document:
     return {
         "schemas": [SCHEMA_SCHEMA],
         "id": schema,

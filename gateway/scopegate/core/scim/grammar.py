@@ -45,9 +45,8 @@ class Operator(StrEnum):
     LESS_OR_EQUAL = "le"
 
 
-_ORDERING = frozenset(
-    {Operator.GREATER, Operator.LESS, Operator.GREATER_OR_EQUAL, Operator.LESS_OR_EQUAL}
-)
+_OPERATORS = frozenset(operator.value for operator in Operator)
+_ORDERING = frozenset({Operator.GREATER, Operator.LESS, Operator.GREATER_OR_EQUAL, Operator.LESS_OR_EQUAL})
 _ON_PARTS = frozenset({Operator.CONTAINS, Operator.STARTS, Operator.ENDS})
 Literal = str | bool | int | float | None
 
@@ -306,7 +305,7 @@ class _Parser:
         operator = self._take("word").lower()
         if operator == "pr":
             return Present(target)
-        if operator not in Operator:
+        if operator not in _OPERATORS:
             raise self._unreadable()
         self._space()
         return self._comparison(target, Operator(operator), self._literal())
@@ -377,7 +376,11 @@ class _Parser:
     def _keyword(self, word: str, *, before: str | None = None) -> bool:
         """Step over a word and the spaces before it, if it is there; over ``not`` only before its ``(``."""
         at = self._after_spaces(self._at)
-        if at >= len(self._tokens) or self._tokens[at].kind != "word" or self._tokens[at].text.lower() != word:
+        if (
+            at >= len(self._tokens)
+            or self._tokens[at].kind != "word"
+            or self._tokens[at].text.lower() != word
+        ):
             return False
         if before is not None:
             following = self._after_spaces(at + 1)

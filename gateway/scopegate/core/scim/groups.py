@@ -91,7 +91,7 @@ def same_name(one: str, other: str) -> bool:
 
 @dataclass(slots=True)
 class MemberChanges:
-    """What a patch makes of the members: those of now, or nobody if ``replaced``, and ``added``, ``removed``."""
+    """Those of now, or nobody if ``replaced``, with ``added`` and without ``removed``."""
 
     replaced: bool = False
     added: set[str] = field(default_factory=set)

@@ -8,7 +8,7 @@ from scopegate.core.scim import grammar
 from scopegate.core.scim.grammar import All, Comparison, Each, Not, Operator, Present, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from scopegate.core.scim.attributes import Attribute
     from scopegate.core.scim.grammar import Filter, Literal
@@ -90,7 +90,7 @@ def _of_value(target: Target, value: Any) -> list[Any]:  # noqa: ANN401 -- whate
 
 
 def _is_something(value: object) -> bool:
-    return value is not None and value != "" and value != {}
+    return value not in (None, "", {})
 
 
 def _any_compares(
@@ -110,20 +110,15 @@ def _compares(value: Any, operator: Operator, wanted: Literal, *, exact: bool) -
         return not same
     if not isinstance(value, str) or not isinstance(wanted, str):
         return False  # only texts have an order here
-    match operator:
-        case Operator.CONTAINS:
-            return wanted in value
-        case Operator.STARTS:
-            return value.startswith(wanted)
-        case Operator.ENDS:
-            return value.endswith(wanted)
-        case Operator.GREATER:
-            return value > wanted
-        case Operator.LESS:
-            return value < wanted
-        case Operator.GREATER_OR_EQUAL:
-            return value >= wanted
-        case Operator.LESS_OR_EQUAL:
-            return value <= wanted
-        case _:
-            assert_never(operator)
+    return _OF_TEXTS[operator](value, wanted)
+
+
+_OF_TEXTS: Mapping[Operator, Callable[[str, str], bool]] = {
+    Operator.CONTAINS: str.__contains__,
+    Operator.STARTS: str.startswith,
+    Operator.ENDS: str.endswith,
+    Operator.GREATER: str.__gt__,
+    Operator.LESS: str.__lt__,
+    Operator.GREATER_OR_EQUAL: str.__ge__,
+    Operator.LESS_OR_EQUAL: str.__le__,
+}

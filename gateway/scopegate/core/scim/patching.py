@@ -31,6 +31,9 @@ class Op(StrEnum):
     REMOVE = "remove"
 
 
+_OPS = frozenset(op.value for op in Op)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation on one target. ``value`` is as it was sent; None where there is none."""
@@ -58,7 +61,7 @@ def read_patch(kind: Kind, body: Mapping[str, Any]) -> list[Operation]:
     return [operation for one in said for operation in _operations(kind, one)]
 
 
-def patched(kind: Kind, document: Document, operations: list[Operation]) -> Document:
+def patched(document: Document, operations: list[Operation]) -> Document:
     """What the operations make of a document; of what they do not name, nothing changes.
 
     Raises:
@@ -66,7 +69,7 @@ def patched(kind: Kind, document: Document, operations: list[Operation]) -> Docu
     """
     made = deepcopy(document)
     for operation in operations:
-        _apply(kind, made, operation)
+        _apply(made, operation)
     return made
 
 
@@ -75,7 +78,7 @@ def _operations(kind: Kind, said: object) -> Iterator[Operation]:
         raise ScimRefused(ScimType.INVALID_SYNTAX, "An operation is an object.")
     members = {name.lower(): value for name, value in said.items()}
     word = members.get("op")
-    if not isinstance(word, str) or word.lower() not in Op:
+    if not isinstance(word, str) or word.lower() not in _OPS:
         raise ScimRefused(ScimType.INVALID_SYNTAX, "op is add, replace or remove.")
     op, path, value = Op(word.lower()), members.get("path"), members.get("value")
     if path is None or path == "":
@@ -126,10 +129,11 @@ def _on_extension(kind: Kind, op: Op, schema: str, value: object) -> Iterator[Op
     if not isinstance(value, dict):
         raise ScimRefused(ScimType.INVALID_VALUE, f"{schema} is an object.")
     for name, one in value.items():
-        yield from _with_path(kind, op, parse_path(f"{schema}:{name}", kind), one)
+        if name.lower() != "schemas":
+            yield from _with_path(kind, op, parse_path(f"{schema}:{name}", kind), one)
 
 
-def _apply(kind: Kind, document: Document, operation: Operation) -> None:
+def _apply(document: Document, operation: Operation) -> None:
     target = operation.path.target
     attribute = target.attribute
     if attribute is None:

@@ -128,5 +128,3 @@ def _email(document: Document) -> str:
     for_work = [one for one in said if str(one.get("type", "")).lower() == "work"]
     chosen = [*primary, *for_work, *said]
     return str(chosen[0]["value"]) if chosen else ""
-
-

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scopegate.core.scim.attributes import Attribute, Kind, Returned
+from scopegate.core.scim.attributes import Attribute, Kind, Returned, Type
 from scopegate.core.scim.grammar import target_of
 from scopegate.core.scim.refusals import ScimRefused, ScimType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from scopegate.core.scim.reading import Document
 
@@ -30,9 +30,7 @@ class Selection:
             ScimRefused: both are given, which exclude each other.
         """
         if wanted and unwanted:
-            raise ScimRefused(
-                ScimType.INVALID_VALUE, "attributes and excludedAttributes exclude each other."
-            )
+            raise ScimRefused(ScimType.INVALID_VALUE, "attributes and excludedAttributes exclude each other.")
         return cls(tuple(wanted) if wanted else None, tuple(unwanted) if unwanted else None)
 
     def includes(self, kind: Kind, name: str) -> bool:
@@ -43,15 +41,46 @@ class Selection:
 
     def apply(self, kind: Kind, document: Document) -> Document:
         """What is left of a resource. ``schemas`` and what is always returned stays."""
-        if self.wanted is None and self.unwanted is None:
-            return document
-        named = _named(kind, self.wanted if self.wanted is not None else self.unwanted or ())
-        if self.wanted is not None:
-            return _chosen(kind, document, named)
-        return _left(kind, document, named)
+        named = _named(kind, (self.unwanted or ()) if self.wanted is None else self.wanted)
+        made: Document = {}
+        for name, value in document.items():
+            if name == "schemas":
+                made[name] = value
+            elif name in kind.extensions:
+                inner = self._of_attributes(kind.extensions[name], value, named.get(name, {}))
+                if inner:
+                    made[name] = inner
+        return made | self._of_attributes(kind.attributes, document, named.get(None, {}))
+
+    def _of_attributes(self, attributes: Iterable[Attribute], values: Document, named: _Named) -> Document:
+        shown = {
+            attribute.name: self._of_value(attribute, values[attribute.name], named)
+            for attribute in attributes
+            if attribute.name in values
+        }
+        return {name: value for name, value in shown.items() if value not in (None, {}, [])}
+
+    def _of_value(self, attribute: Attribute, value: Any, named: _Named) -> Any:  # noqa: ANN401 -- JSON
+        if attribute.returned is Returned.ALWAYS:
+            return value
+        is_named, subs = attribute.name in named, named.get(attribute.name)
+        if self.wanted is not None and not is_named:
+            return None
+        if self.wanted is None and is_named and subs is None:
+            return None
+        if attribute.type is not Type.COMPLEX:
+            return value
+        kept = {one.name for one in attribute.subs if self._keeps(one, subs)}
+        return _parts(value, kept)
+
+    def _keeps(self, sub: Attribute, named: set[str] | None) -> bool:
+        if self.wanted is not None and named is not None:
+            return sub.name in named
+        return sub.returned is not Returned.REQUEST and sub.name not in (named or ())
 
 
-_Names = dict[str | None, dict[str, set[str] | None]]
+_Named = dict[str, set[str] | None]
+_Names = dict[str | None, _Named]
 
 
 def _named(kind: Kind, names: Sequence[str]) -> _Names:
@@ -80,48 +109,7 @@ def _named(kind: Kind, names: Sequence[str]) -> _Names:
     return found
 
 
-def _chosen(kind: Kind, document: Document, named: _Names) -> Document:
-    made: Document = {}
-    for name, value in document.items():
-        if name in kind.extensions:
-            inner = {sub: one for sub, one in value.items() if sub in named.get(name, {})}
-            if inner:
-                made[name] = inner
-        elif name == "schemas" or _always(kind.attribute(name)):
-            made[name] = value
-        elif name in (of_own := named.get(None, {})):
-            subs = of_own[name]
-            found = value if subs is None else _parts(value, lambda sub, subs=subs: sub in subs)
-            if found not in ({}, []):
-                made[name] = found
-    return made
-
-
-def _left(kind: Kind, document: Document, named: _Names) -> Document:
-    made: Document = {}
-    for name, value in document.items():
-        if name in kind.extensions:
-            inner = {sub: one for sub, one in value.items() if sub not in named.get(name, {})}
-            if inner:
-                made[name] = inner
-            continue
-        of_own = named.get(None, {})
-        if name == "schemas" or name not in of_own or _always(kind.attribute(name)):
-            made[name] = value
-            continue
-        subs = of_own[name]
-        if subs is not None:
-            found = _parts(value, lambda sub, subs=subs: sub not in subs)
-            if found not in ({}, []):
-                made[name] = found
-    return made
-
-
-def _always(attribute: Attribute | None) -> bool:
-    return attribute is not None and attribute.returned is Returned.ALWAYS
-
-
-def _parts(value: Any, keeps: Any) -> Any:  # noqa: ANN401 -- a complex value, or several
+def _parts(value: Any, kept: set[str]) -> Any:  # noqa: ANN401 -- a complex value, or several
     if isinstance(value, list):
-        return [part for part in (_parts(one, keeps) for one in value) if part]
-    return {sub: one for sub, one in value.items() if keeps(sub)}
+        return [part for part in (_parts(one, kept) for one in value) if part]
+    return {sub: one for sub, one in value.items() if sub in kept}

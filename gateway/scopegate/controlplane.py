@@ -8,9 +8,9 @@ from scopegate.admin.entrance import Entrance
 from scopegate.admin.health import Health
 from scopegate.admin.oidc import CALLBACK
 from scopegate.admin.oidcsignin import OidcSignIn
-from scopegate.admin.plane import ControlPlane, guarded_api
+from scopegate.admin.plane import ControlPlane, guarded_api, scim_api
 from scopegate.admin.sessioncookie import SessionCookie
-from scopegate.admin.signin import identified
+from scopegate.admin.signin import identified, identified_by_token
 from scopegate.admin.visit import Office
 from scopegate.administration import Authentication
 from scopegate.app import create_sourced_access
@@ -37,7 +37,9 @@ def create_control_plane(settings: Settings, redis: Location, area: MetricsArea)
         authentication, SessionCookie(settings.public_admin_url), _oidc(settings, store, authentication)
     )
     health = Health(redis, area, max_lag=settings.max_lag)
-    return ControlPlane(guarded_api(identified(office, entrance), entrance), health, office, entrance)
+    api = guarded_api(identified(office, entrance), entrance)
+    scim = scim_api(identified_by_token(office, authentication), settings.public_admin_url)
+    return ControlPlane(api, scim, health, office, entrance)
 
 
 def create_sweeper(settings: Settings, redis: Location) -> Sweeper:

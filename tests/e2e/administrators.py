@@ -34,3 +34,24 @@ def bootstrap_token(gateway: Gateway) -> str:
 def admin_url(gateway: Gateway) -> str:
     """Where the control plane of `gateway` listens."""
     return f"http://127.0.0.1:{gateway.admin_port}"
+
+
+def provisioner(gateway: Gateway, token: str, tenant: str = "default") -> str:
+    """A token of a new provisioner of a tenant, made by the system administrator who has `token`."""
+    with httpx.Client(
+        base_url=f"{admin_url(gateway)}/admin/v1", headers={"Authorization": f"Bearer {token}"}
+    ) as api:
+        made = api.post(
+            "/administrators",
+            json={
+                "name": "Identity provider",
+                "email": f"scim@{tenant}.example",
+                "role": "provisioner",
+                "tenants": [tenant],
+            },
+        )
+        assert made.status_code == 201, made.text
+        issued = api.post("/tokens", json={"description": "SCIM", "administrator": made.json()["id"]})
+        assert issued.status_code == 201, issued.text
+        secret: str = issued.json()["secret"]
+        return secret

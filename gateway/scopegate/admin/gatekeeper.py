@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scopegate.admin.visit import VISIT
+from scopegate.core.administrators import Role
+from scopegate.core.errors import Forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,6 +22,9 @@ PUBLIC = frozenset(
         *("bootstrap", "session", "oidc", "oidc/login", "oidc/callback", "oidc/token"),
     )
 )
+
+# What is open to programs that only provision: who they are.
+_OF_PROVISIONERS = frozenset({"/admin/v1/whoami", "/admin/v1/session:end"})
 
 
 class Gatekeeper:
@@ -37,5 +42,11 @@ class Gatekeeper:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ``http`` scope."""
         if scope["path"] not in PUBLIC:
-            scope[VISIT] = await self._identify(scope)
+            visit = await self._identify(scope)
+            if visit.caller.role is Role.PROVISIONER and scope["path"] not in _OF_PROVISIONERS:
+                raise Forbidden(
+                    f"The role {Role.PROVISIONER} is for SCIM alone.",
+                    hint="Send the token to /scim/v2; this needs another administrator.",
+                )
+            scope[VISIT] = visit
         await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Around the whole administration API: a request id, a turn, bounds, and an answer to whatever fails."""
+"""Around each API of the control plane: a request id, a turn, bounds, and an answer to whatever fails."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from starlette.exceptions import HTTPException
 from scopegate.admin.line import Line
 from scopegate.admin.problems import FAILED, TOO_LARGE, problem_of
 from scopegate.core.errors import ScopegateError
-from scopegate.problems import send_problem
+from scopegate.problems import problem_fields
 from scopegate.requestid import new_request_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scopegate.admin.line import Turn
     from scopegate.asgi import ASGIApp, Message, Receive, Scope, Send
+    from scopegate.core.headers import Field
 
 log = logging.getLogger("scopegate")
 
@@ -24,15 +27,31 @@ LARGEST_BODY = 4 * 1024 * 1024  # bytes
 REQUEST_ID = "scopegate.request_id"  # in the ASGI scope
 
 
+def _as_problem(error: Exception, request_id: str) -> tuple[int, list[Field], bytes]:
+    problem, members = problem_of(error) if isinstance(error, ScopegateError) else (FAILED, {})
+    return problem.status, *problem_fields(problem, request_id, members)
+
+
 class Outermost:
     """Gives each request of `app` an id, and its turn in `line`; answers what it raises.
 
     Nothing may be cached.
+
+    Args:
+        app: what answers.
+        line: where its requests wait.
+        told: the status, the fields and the body of the answer to what was raised, and the request id.
     """
 
-    def __init__(self, app: ASGIApp, line: Line | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        line: Line | None = None,
+        told: Callable[[Exception, str], tuple[int, list[Field], bytes]] = _as_problem,
+    ) -> None:
         self._app = app
         self._line = line or Line()
+        self._told = told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ``http`` scope."""
@@ -79,7 +98,8 @@ class Outermost:
             if not isinstance(error, ScopegateError):
                 log.exception("an administrator's request failed (request id %s)", request_id)
             if not begun:
-                problem, members = problem_of(error) if isinstance(error, ScopegateError) else (FAILED, {})
-                await send_problem(send, problem, request_id, extensions=members)
+                status, fields, body = self._told(error, request_id)
+                await send({"type": "http.response.start", "status": status, "headers": fields})
+                await send({"type": "http.response.body", "body": body})
             elif not complete:
                 raise

@@ -11,6 +11,7 @@ from scopegate.commands.issuing import IssuedKey
 from scopegate.commands.keys import EditedKey
 from scopegate.commands.policies import PolicyCommands
 from scopegate.commands.previewing import Previewing
+from scopegate.commands.provisioning import ProvisioningCommands
 from scopegate.commands.usage import UsageCommands
 from scopegate.commands.users import UserCommands
 
@@ -23,6 +24,7 @@ class Commands(
     Explaining,
     UsageCommands,
     UserCommands,
+    ProvisioningCommands,
     PolicyCommands,
     EndpointCommands,
     DriftCommands,

@@ -25,6 +25,7 @@ class Role(StrEnum):
     SYSTEM_ADMINISTRATOR = "system_administrator"
     KEY_ADMINISTRATOR = "key_administrator"
     AUDITOR = "auditor"
+    PROVISIONER = "provisioner"
 
 
 class Permission(StrEnum):
@@ -41,6 +42,7 @@ class Permission(StrEnum):
     CHANGE_LIMITS = "change_limits"
     CHANGE_FLAGS = "change_flags"
     READ_AUDIT = "read_audit"
+    PROVISION = "provision"
 
     MANAGE_TENANTS = "manage_tenants"
     READ_ADMINISTRATORS = "read_administrators"
@@ -61,6 +63,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
         }
     ),
     Role.AUDITOR: _READING,
+    Role.PROVISIONER: frozenset({Permission.PROVISION}),
 }
 
 
@@ -71,7 +74,7 @@ class Administrator:
     ``subject`` is as whom it signs in at an OpenID Connect provider; None until it has done so once.
 
     Raises:
-        InvalidInput: a system administrator of some tenants only.
+        InvalidInput: a system administrator of some tenants only, or a provisioner of several.
     """
 
     id: str
@@ -89,6 +92,12 @@ class Administrator:
                 "tenants",
                 "A system administrator administers all tenants.",
                 hint=f"Leave the tenants out, or choose the role {Role.KEY_ADMINISTRATOR}.",
+            )
+        if self.role is Role.PROVISIONER and (self.tenants is None or len(self.tenants) != 1):
+            raise InvalidInput(
+                "tenants",
+                "A provisioner keeps the people of one tenant.",
+                hint="Name that tenant; another one has a provisioner of its own.",
             )
 
     @property

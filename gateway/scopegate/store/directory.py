@@ -157,6 +157,19 @@ class Directory:
         found = await self._servers.step(self._tag, read)
         return [None if raw is None else decode(raw, User) for raw in found]
 
+    async def slice(self, first: int, most: int) -> tuple[int, list[User]]:
+        """How many users there are, and `most` of them by id, from the one with the number `first` on."""
+
+        async def read(redis: Redis) -> tuple[int, list[bytes]]:
+            index = layout.user_index(self._tag)
+            total = await redis.zcard(index)
+            found = await redis.zrange(index, first, first + most - 1) if most else []
+            return total, cast("list[bytes]", found)
+
+        total, ids = await self._servers.step(self._tag, read)
+        users = await self.some([user_id.decode() for user_id in ids])
+        return total, [user for user in users if user is not None]
+
     async def by_user_name(self, user_name: str) -> User | None:
         """Who signs in with this elsewhere, whatever its letter case; None: nobody."""
         login = folded_login(user_name)

@@ -61,6 +61,17 @@ class DirectoryGroups:
 
         return _found(group_id, await self._servers.step(self._tag, read))
 
+    async def some(self, ids: Sequence[str]) -> list[Group | None]:
+        """The groups with these ids, in their order; None where there is none in the directory."""
+        if not ids:
+            return []
+
+        async def read(redis: Redis) -> list[bytes | None]:
+            return await cast("Awaitable[list[bytes | None]]", redis.hmget(self._name, list(ids)))
+
+        found = await self._servers.step(self._tag, read)
+        return [None if raw is None else decode(raw, Group) for raw in found]
+
     async def add(self, group: Group) -> None:
         """Store a group that is not known yet.
 
@@ -129,6 +140,16 @@ class DirectoryGroups:
             members = [user for user in users if group_id in user.groups]
             if members:
                 yield members
+
+    async def members_of(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """The ids of everybody in each of these groups, by id. All users are looked at, once."""
+        found: dict[str, list[str]] = {group_id: [] for group_id in ids}
+        if found:
+            async for users in self._users.pages():
+                for user in users:
+                    for group_id in user.groups & found.keys():
+                        found[group_id].append(user.id)
+        return found
 
     async def set_members(
         self, group_id: str, *, add: Collection[str] = (), remove: Collection[str] = ()

@@ -15,7 +15,7 @@ SOON = "2099-01-01T00:00:00Z"
 RULE = {"method": "GET", "url": "/api/recordings/*"}
 NEW = {"rules": [{"method": "GET", "url": "/api/new"}]}
 # What is sent with a body, and changes nothing.
-LOOKING = frozenset({"/admin/v1/keys:preview", "/admin/v1/decisions:explain"})
+LOOKING = frozenset(f"/admin/v1/{path}" for path in ("keys:preview", "decisions:explain", "drift"))
 
 
 @dataclass(frozen=True)

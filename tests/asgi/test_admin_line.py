@@ -62,7 +62,7 @@ async def plane(desk: Desk, line: Line, url: str) -> AsyncIterator[httpx.AsyncCl
     health = Health(url)
     office = Office(store, key_prefix="sg", pepper=None)
     entrance = Entrance(Authentication(store), SessionCookie("http://admin.test"))
-    transport = httpx.ASGITransport(ControlPlane(Outermost(desk, line), health, office, entrance))
+    transport = httpx.ASGITransport(ControlPlane(Outermost(desk, line), desk, health, office, entrance))
     async with httpx.AsyncClient(transport=transport, base_url="http://admin.test") as client:
         yield client
     await health.aclose()

@@ -57,7 +57,11 @@ class Gap:
 
 def gaps(rules: Iterable[Rule], principal: Principal, catalogue: Catalogue) -> tuple[Gap, ...]:
     """The rules that `principal` could not use in full, in their order."""
-    reach = Reach(principal.privileges, catalogue)
+    return gaps_in(rules, Reach(principal.privileges, catalogue))
+
+
+def gaps_in(rules: Iterable[Rule], reach: Reach) -> tuple[Gap, ...]:
+    """The same, of a user of whom it is known already what is open."""
     budget = Budget(_STATES_OF_KEY)
     found = (_gap(row, rule, reach, budget) for row, rule in enumerate(rules, start=1))
     return tuple(gap for gap in found if gap is not None)

@@ -80,6 +80,23 @@ class Reach:
                 if self._applies_to_some(method, listed, (pattern, *within), budget):
                     yield Lack(method, endpoint, self._missing(endpoint))
 
+    def refused(
+        self, methods: tuple[str, ...], pattern: UrlPattern, *, budget: Budget
+    ) -> tuple[CanonicalRequest, Lack] | None:
+        """The first of what is lacking, and a request that `pattern` matches and is refused for it.
+
+        Raises:
+            Undecided: within the budget nobody can tell.
+        """
+        for lack in self.lacking(methods, pattern, budget=budget):
+            listed = pattern_of(lack.endpoint.url)
+            if opens_nothing(listed):
+                return CanonicalRequest(lack.method, listed.path, listed.host), lack
+            found = search([[pattern], [listed]], (), budget)
+            if found is not None:
+                return CanonicalRequest(lack.method, *found), lack
+        return None
+
     def _usable(
         self, method: str, pattern: UrlPattern, within: tuple[UrlPattern, ...], budget: Budget
     ) -> CanonicalRequest | None:

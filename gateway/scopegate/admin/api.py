@@ -21,6 +21,7 @@ from scopegate.admin import (
     oidc,
     quota,
     reference,
+    review,
     session,
     tenants,
     users,
@@ -57,7 +58,19 @@ def create_api(entrance: Entrance | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (bulk, keys, quota, users, decisions, flags, tenants, administrators, audit, reference):
+    for routes in (
+        bulk,
+        review,
+        keys,
+        quota,
+        users,
+        decisions,
+        flags,
+        tenants,
+        administrators,
+        audit,
+        reference,
+    ):
         api.include_router(routes.router, prefix=PREFIX)
     if entrance is not None:
         api.include_router(bootstrap.bootstrap_routes(entrance.authentication), prefix=PREFIX)

@@ -9,6 +9,7 @@ from scopegate.commands.issuing import IssuedKey
 from scopegate.commands.keys import EditedKey
 from scopegate.commands.policies import PolicyCommands
 from scopegate.commands.previewing import Previewing
+from scopegate.commands.review import Reviewing
 from scopegate.commands.usage import UsageCommands
 from scopegate.commands.users import UserCommands
 
@@ -19,6 +20,7 @@ class Commands(
     Previewing,
     BulkCommands,
     Explaining,
+    Reviewing,
     UsageCommands,
     UserCommands,
     PolicyCommands,

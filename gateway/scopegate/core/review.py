@@ -38,6 +38,14 @@ class FindingCode(StrEnum):
     UNDECIDED = "rule_undecided"
 
 
+class Colleagues(StrEnum):
+    """Whose keys a key is held against: of users of the same organization, of the same groups, or all."""
+
+    ORGANIZATION = "organization"
+    GROUPS = "groups"
+    TENANT = "tenant"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something that is to be known of a key.

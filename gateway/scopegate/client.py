@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 import pydantic
 
-from scopegate.admin import policydocuments, schemas
+from scopegate.admin import policydocuments, reviewdocuments, schemas
 from scopegate.admin.driftdocuments import DriftReport, DriftRequest
 from scopegate.admin.endpointdocuments import Endpoint, EndpointPage
 from scopegate.core.errors import ScopegateError
@@ -38,6 +38,7 @@ _SCOPED_API = "/flags/scoped-api"
 # What belongs to a tenant; all else is about the system as a whole.
 _OF_TENANTS = (
     *("/keys", "/quota", "/decisions", "/flags", "/users", "/policies", "/endpoints", "/drift", "/audit"),
+    *("/findings", "/access"),
 )
 _NOTHING: tuple[Any, ...] = (None, [], ())
 
@@ -392,6 +393,21 @@ class Client:
                 yield from lines
         if rest:
             raise ServerUnreachable("The export broke off.", hint="Try again.")
+
+    # The review of keys
+
+    def key_findings(self, key_id: str, **compared: Any) -> list[reviewdocuments.Finding]:  # noqa: ANN401
+        """What is to be said of a key, and of it beside others: see `reviewdocuments.KeyFindingsQuery`."""
+        path = f"/keys/{_part(key_id)}/findings"
+        return self._get(reviewdocuments.FindingList, path, compared).items
+
+    def findings(self, **filters: Any) -> Iterator[reviewdocuments.Finding]:  # noqa: ANN401 -- `FindingsQuery`
+        """What is to be said of all keys, each by itself."""
+        return self._pages(reviewdocuments.FindingPage, "/findings", filters)
+
+    def access(self, method: str, url: str) -> Iterator[reviewdocuments.KeyAccess]:
+        """The keys that let in something of an endpoint."""
+        return self._pages(reviewdocuments.KeyAccessPage, "/access", {"method": method, "url": url})
 
     # Requests
 

@@ -1,77 +1,30 @@
-"""What patterns have in common, against the matcher and all the requests that there are, of a few characters."""
+"""What patterns have in common, against the matcher and all requests that there are of a few characters."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import product
-from typing import TYPE_CHECKING
-
 import pytest
-from hypothesis import assume, event, example, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from core.strategies import acceptable_raw_paths, small_patterns, small_paths
-from scopegate.core.errors import InvalidInput
-from scopegate.core.languages import Budget, Undecided, Witness, may_meet, opens_nothing, witness
-from scopegate.core.paths import canonical_path, other_readings, readings
-from scopegate.core.reasons import RequestRefused
+from core.smallworld import READINGS, canonical, patterns, requests_of, requests_of_any
+from core.strategies import acceptable_raw_paths, small_paths, small_patterns
+from scopegate.core.languages import (
+    Budget,
+    PatternIndex,
+    Undecided,
+    Witness,
+    may_meet,
+    meet,
+    opens_nothing,
+    witness,
+)
+from scopegate.core.paths import canonical_path, other_readings
 from scopegate.core.request import canonical_host
 from scopegate.core.wildcard import PatternSet, UrlPattern
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def pattern(text: str) -> UrlPattern:
     return UrlPattern.parse(text)
-
-
-def canonical(path: str) -> bool:
-    try:
-        return canonical_path(path.encode()) == path
-    except RequestRefused:
-        return False
-
-
-# Everything that a request of a few characters can say. The escapes end with what is also a letter here, and
-# some paths have several readings.
-TOKENS = ("/", "a", "b", ".", "%20", "2", "0", ";")
-READINGS = {
-    path: readings(path)
-    for length in range(5)
-    for letters in product(TOKENS, repeat=length)
-    if canonical(path := "/" + "".join(letters))
-}
-READ = {reading for several in READINGS.values() for reading in several}
-HOSTS = (None, "a", "a.b", "a:8080")
-
-
-@st.composite
-def patterns(draw: st.DrawFn) -> UrlPattern:
-    """Patterns of the same characters, so short that some of the paths match."""
-    letters = st.sampled_from((*TOKENS, "*", "*", "*", "/a", "*/"))
-    text = "/" + "".join(draw(st.lists(letters, max_size=3)))
-    host = draw(st.sampled_from(("", "", "", "https://a", "https://*", "https://*b", "https://a:8080")))
-    try:
-        return pattern(host + text)
-    except InvalidInput:
-        assume(False)  # noqa: FBT003 -- hypothesis's own
-        raise
-
-
-@lru_cache(maxsize=10_000)
-def requests_of(one: UrlPattern) -> frozenset[tuple[str, str | None]]:
-    """What a pattern admits of all these requests: the paths of which it matches every reading."""
-    matcher = PatternSet([(one, one)])
-    admitted: set[tuple[str, str | None]] = set()
-    for host in HOSTS:
-        matched = {reading for reading in READ if matcher.matching_literally(reading, host)}
-        admitted |= {(path, host) for path, several in READINGS.items() if matched.issuperset(several)}
-    return frozenset(admitted)
-
-
-def requests_of_any(several: Iterable[UrlPattern]) -> frozenset[tuple[str, str | None]]:
-    return frozenset[tuple[str, str | None]]().union(*map(requests_of, several))
 
 
 def test_there_is_much_to_compare_with() -> None:
@@ -148,6 +101,18 @@ def test_the_ends_of_patterns_never_tell_apart_what_a_request_matches(
             assert may_meet(*pair)
 
 
+@given(patterns(), st.lists(patterns(), max_size=6))
+def test_an_index_finds_whatever_meets(one: UrlPattern, several: list[UrlPattern]) -> None:
+    near = [value for _, value in PatternIndex((other, n) for n, other in enumerate(several)).near(one)]
+    assert sorted(near) == [n for n, other in enumerate(several) if may_meet(one, other)]
+    for n, other in enumerate(several):
+        if meet(one, other):
+            assert witness([[one], [other]]) is not None
+            assert n in near
+        else:
+            assert witness([[one], [other]]) is None
+
+
 @settings(max_examples=300)
 @given(acceptable_raw_paths())
 def test_the_last_reading_of_a_path_is_a_path_of_one_reading(raw: bytes) -> None:
@@ -164,7 +129,7 @@ def test_the_last_reading_of_a_path_is_a_path_of_one_reading(raw: bytes) -> None
     ("inside", "outside", "found"),
     [
         (["/api/*"], ["/api/recordings/*"], Witness("/api/")),
-        (["/api/*"], ["/api/", "/api/recordings/*"], Witness("/api/r")),
+        (["/api/*"], ["/api/", "/api/recordings/*"], Witness("/api/x")),
         (["*"], ["/"], Witness("/x")),
         (["*"], ["/*"], None),
         (["/*"], ["*"], None),
@@ -172,7 +137,7 @@ def test_the_last_reading_of_a_path_is_a_path_of_one_reading(raw: bytes) -> None
         # An escape is one character.
         (["/*20", "/a%20"], [], None),
         (["/*%20b", "/a*"], [], Witness("/a%20b")),
-        (["/a%20*"], ["/a*20", "/a%20"], Witness("/a%202")),
+        (["/a%20*"], ["/a*20", "/a%20"], Witness("/a%20x")),
         (["/a%C3%A9*", "/*b"], [], Witness("/a%C3%A9b")),
         (["/*%C3%A9"], ["/*%E2%82%AC"], Witness("/%C3%A9")),
         (["/a+b"], ["/a%2Bb"], Witness("/a+b")),

@@ -42,7 +42,7 @@ def place_of(query: PageQuery) -> Any:  # noqa: ANN401 -- as above
         padded = query.cursor + "=" * (-len(query.cursor) % 4)
         filters, place = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
     except (ValueError, TypeError) as error:
-        raise _no_cursor() from error
+        raise no_cursor() from error
     if filters != _filters(query):
         raise InvalidInput(
             "query:cursor",
@@ -80,7 +80,7 @@ def page(
                 item for item in ordered if (order(item) < place if descending else order(item) > place)
             ]
         except TypeError as error:
-            raise _no_cursor() from error
+            raise no_cursor() from error
     shown = ordered[: query.limit]
     return shown, cursor_after(query, order(shown[-1])) if len(ordered) > len(shown) else None
 
@@ -104,14 +104,15 @@ async def first_of(
         try:
             first += [one for one in ordered if place is None or one[0] > place]
         except TypeError as error:
-            raise _no_cursor() from error
+            raise no_cursor() from error
         first.sort(key=itemgetter(0))
         more = more or len(first) > query.limit
         del first[query.limit :]
     return [item for _, item in first], cursor_after(query, first[-1][0]) if more else None
 
 
-def _no_cursor() -> InvalidInput:
+def no_cursor() -> InvalidInput:
+    """The error for what is no cursor of ours."""
     return InvalidInput(
         "query:cursor",
         "This is no cursor.",

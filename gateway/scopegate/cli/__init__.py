@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scopegate.cli.access import access
 from scopegate.cli.admin import admin_group
 from scopegate.cli.audit import audit_group
 from scopegate.cli.check import check
@@ -29,6 +30,7 @@ from scopegate.cli.openapi import openapi_group
 from scopegate.cli.output import Exit, note, report, report_usage
 from scopegate.cli.policies import export, policy_group, test
 from scopegate.cli.policyplan import apply, diff
+from scopegate.cli.review import review
 from scopegate.cli.serve import serve
 from scopegate.cli.shell import completion, version_command
 from scopegate.cli.signin import context_group, login, logout, whoami
@@ -76,6 +78,8 @@ for command in (
     key_group,
     explain,
     check,
+    access,
+    review,
     test,
     openapi_group,
     endpoint_group,

@@ -28,6 +28,7 @@ from scopegate.cli.keystates import delete, disable, enable, extend
 from scopegate.cli.moments import NEVER, parse_days, parse_expiry
 from scopegate.cli.options import changes_through_api, through_api
 from scopegate.cli.output import note, print_table
+from scopegate.cli.review import key_findings
 from scopegate.cli.secretplace import secret_file_option, secret_place
 from scopegate.cli.verbs import Group
 from scopegate.core.keys import KeyState, KeyType
@@ -51,7 +52,7 @@ def key_group() -> None:
 
 for command in (
     *(edit, enable, disable, extend, rotate, duplicate, delete, rules_group),
-    *(test_key, preview, usage, quota, export_keys, import_keys),
+    *(test_key, preview, key_findings, usage, quota, export_keys, import_keys),
 ):
     key_group.add_command(command)
 

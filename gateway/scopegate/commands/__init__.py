@@ -12,6 +12,7 @@ from scopegate.commands.keys import EditedKey
 from scopegate.commands.policies import PolicyCommands
 from scopegate.commands.previewing import Previewing
 from scopegate.commands.provisioning import ProvisioningCommands
+from scopegate.commands.review import Reviewing
 from scopegate.commands.usage import UsageCommands
 from scopegate.commands.users import UserCommands
 
@@ -22,6 +23,7 @@ class Commands(
     Previewing,
     BulkCommands,
     Explaining,
+    Reviewing,
     UsageCommands,
     UserCommands,
     ProvisioningCommands,

@@ -9,7 +9,7 @@ from scopegate.core.errors import InvalidInput
 from scopegate.core.lines import require_line
 from scopegate.core.paths import other_readings
 from scopegate.core.principal import NO_PRIVILEGES, Privileges
-from scopegate.core.request import METHODS, CanonicalRequest
+from scopegate.core.request import METHODS, CanonicalRequest, rule_method
 from scopegate.core.wildcard import PatternSet, UrlPattern
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class Endpoint:
         if self.summary:
             require_line("summary", self.summary, most=LONGEST_SUMMARY)
 
+    def is_for(self, method: str) -> bool:
+        """Whether the entry is for requests by `method`; one for GET is for HEAD as well."""
+        names = self.methods
+        return method in names or ANY_METHOD in names or rule_method(method) in names
+
 
 class Catalogue:
     """All entries of a tenant, compiled.
@@ -63,11 +68,10 @@ class Catalogue:
 
     def _compiled(self, method: str) -> PatternSet[Privileges]:
         """The entries that apply to one method."""
-        names = {method, ANY_METHOD, *(("GET",) if method == "HEAD" else ())}
         return PatternSet(
             (UrlPattern.parse(endpoint.url), endpoint.privileges)
             for endpoint in self.endpoints
-            if not names.isdisjoint(endpoint.methods)
+            if endpoint.is_for(method)
         )
 
     def required(self, request: CanonicalRequest) -> Privileges | None:

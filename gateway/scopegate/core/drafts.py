@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from scopegate.core.catalogue import ANY_METHOD, Catalogue
-from scopegate.core.decision import Scope, decide_in
-from scopegate.core.errors import InvalidInput, KeyLimitReached, MatchingFailed, ScopegateError
+from scopegate.core.decision import Scope
+from scopegate.core.errors import InvalidInput, KeyLimitReached, ScopegateError
 from scopegate.core.keys import (
     KeyRecord,
     KeyType,
@@ -16,13 +17,17 @@ from scopegate.core.keys import (
     require_future_expiry,
     rule_problems,
 )
+from scopegate.core.languages import Budget, PatternIndex, Undecided, meet
 from scopegate.core.lifetimes import NOT_GIVEN, expiry_of, require_lifetime
-from scopegate.core.preview import gaps, pattern_of, require_user, samples, useless
-from scopegate.core.request import METHODS
-from scopegate.core.wildcard import PatternSet
+from scopegate.core.preview import gaps, require_user, useless
+from scopegate.core.principal import NO_PRIVILEGES
+from scopegate.core.reach import Reach, why_nothing
+from scopegate.core.request import METHODS, rule_method
+from scopegate.core.shadowing import shadowed
+from scopegate.core.wildcard import UrlPattern, pattern_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from scopegate.core.catalogue import Endpoint
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
     from scopegate.core.tenants import TenantSettings
 
 _EVERYTHING = frozenset({"*", "/*"})
+_EVERY_PATH = UrlPattern.parse("*")
+_STATES = 400_000  # of automata, for all that a key opens: some seconds
 _NO_MATTER = "-"  # of fields that a draft has not, and that decide nothing
 
 
@@ -101,8 +108,9 @@ class ReadRule:
 class Access:
     """What the key would open of an endpoint of the catalogue.
 
-    ``row`` is the rule by which it does, None for keys without rules. ``wholly`` tells whether that covers
-    all of the endpoint. ``missing``: the privileges that the user lacks, where it is not ``allowed``.
+    ``row`` is the rule by which it does, None for keys without rules. ``allowed``: of what that covers, the
+    user may call something. ``wholly``: it covers all of the endpoint, and the user may call all of it if
+    anything. ``missing``: the privileges that the user lacks, where it is not ``allowed``.
     """
 
     method: str
@@ -137,7 +145,7 @@ def preview(draft: Draft, there: Circumstances) -> Preview:
         _attempt(problems, lambda: require_lifetime(draft.type, expires_at, there.at, there.settings))
     principal = _user(draft, blank, there, problems)
     rules = _rules(draft, blank, there, problems)
-    covered = _covered(rules)
+    covered = shadowed(rules)
     cautions = list(_cautions(rules, covered))
     if principal is not None:
         cautions += _gaps(rules, principal, there.catalogue, problems)
@@ -151,7 +159,7 @@ def preview(draft: Draft, there: Circumstances) -> Preview:
         problems=tuple(problems),
         cautions=tuple(cautions),
         rules=tuple(_read(row, rule, covered.get(row)) for row, rule in rules.items()),
-        access=tuple(_access(draft, blank, rules, principal, there.catalogue)),
+        access=tuple(_access(draft, rules, principal, there.catalogue)),
         left=max(0, there.quota.left - 1),
     )
 
@@ -235,30 +243,11 @@ def _cautions(rules: Mapping[int, Rule], covered: Mapping[int, int]) -> Iterator
         by = covered.get(row)
         if by is not None:
             yield Caution("rule_shadowed", f"{named} opens nothing that row {by} does not open.", row)
+        why = why_nothing(rule)
+        if why is not None:
+            yield Caution("rule_admits_nothing", f"{named} {why}", row)
         if pattern_of(rule.url).path in _EVERYTHING:
             yield Caution("url_pattern_too_broad", f"{named} opens every path.", row)
-
-
-def _covered(rules: Mapping[int, Rule]) -> dict[int, int]:
-    """The rows that another row makes needless, and that row; of equal ones the first stays."""
-    by_method: dict[str, list[int]] = {}
-    for row, rule in rules.items():
-        by_method.setdefault(rule.method, []).append(row)
-    patterns = {row: pattern_of(rule.url) for row, rule in rules.items()}
-    covered: dict[int, int] = {}
-    for rows in by_method.values():
-        try:
-            together = PatternSet((patterns[row], row) for row in rows)
-            for row in rows:
-                pattern = patterns[row]
-                # As in UrlPattern.covers, but of all rows at once: no pattern has a star that is no wildcard.
-                for other in sorted(together.matching_literally(pattern.path, pattern.host)):
-                    if other < row or (other > row and not pattern.covers(patterns[other])):
-                        covered[row] = other
-                        break
-        except (InvalidInput, MatchingFailed):
-            continue  # such rules are a problem anyway
-    return covered
 
 
 def _read(row: int, rule: Rule, covered_by: int | None) -> ReadRule:
@@ -275,36 +264,55 @@ def _read(row: int, rule: Rule, covered_by: int | None) -> ReadRule:
 
 
 def _access(
-    draft: Draft,
-    blank: KeyRecord,
-    rules: Mapping[int, Rule],
-    principal: Principal | None,
-    catalogue: Catalogue,
+    draft: Draft, rules: Mapping[int, Rule], principal: Principal | None, catalogue: Catalogue
 ) -> Iterator[Access]:
-    """What the key opens of each endpoint of the catalogue, as the enforcement decides it."""
+    """What the key opens of each endpoint of the catalogue: all that there is of it, not one example."""
     if draft.user is not None and principal is None:
         return
+    reach = None if principal is None else Reach(principal.privileges, catalogue)
     custom = draft.type is KeyType.CUSTOM
-    scope = Scope(replace(blank, user=draft.user, rules=tuple(rules.values()) if custom else ()))
+    by_method: dict[str, list[tuple[UrlPattern, int]]] = {}
+    for row, rule in rules.items():
+        by_method.setdefault(rule.method, []).append((pattern_of(rule.url), row))
+    ways = {method: PatternIndex(patterns) for method, patterns in by_method.items()}
+    budget = Budget(_STATES)
     for endpoint in catalogue.endpoints:
-        for method, row, rule in _ways(endpoint, rules, custom=custom):
-            for request in samples(rule, endpoint):
-                decision = decide_in(scope, request, principal, catalogue)
-                wholly = pattern_of(rule.url).covers(pattern_of(endpoint.url))
-                yield Access(method, endpoint.url, row, wholly, decision.allowed, decision.missing)
-                break
+        listed = pattern_of(endpoint.url)
+        for method in sorted(METHODS if ANY_METHOD in endpoint.methods else endpoint.methods):
+            if custom:
+                index = ways.get(rule_method(method))
+                near = [] if index is None else sorted(index.near(listed), key=itemgetter(1))
+                opened = _opened(endpoint, method, near, reach, budget)
+            else:
+                opened = _opened(endpoint, method, [(_EVERY_PATH, None)], reach, budget)
+            if opened is not None:
+                yield opened
 
 
-def _ways(
-    endpoint: Endpoint, rules: Mapping[int, Rule], *, custom: bool
-) -> Iterator[tuple[str, int | None, Rule]]:
-    """The ways in which a key may reach an endpoint: for each method, by the first row that reaches it."""
-    methods = sorted(METHODS if ANY_METHOD in endpoint.methods else endpoint.methods)
-    for method in methods:
-        if not custom:
-            yield method, None, Rule(method, "*")
-            continue
-        for row, rule in rules.items():
-            if rule.method == method and any(samples(rule, endpoint)):
-                yield method, row, rule
-                break
+def _opened(
+    endpoint: Endpoint,
+    method: str,
+    ways: Sequence[tuple[UrlPattern, int | None]],
+    reach: Reach | None,
+    budget: Budget,
+) -> Access | None:
+    """What is open of an endpoint: by the first row by which the user can use it, or else by the first."""
+    listed, first = pattern_of(endpoint.url), None
+    for pattern, row in ways:
+        try:
+            if not meet(pattern, listed, budget=budget):
+                continue
+            covered = pattern.covers(listed)
+            if reach is None:
+                return Access(method, endpoint.url, row, covered, allowed=True, missing=())
+            usable = reach.usable((method,), pattern, listed, budget=budget) is not None
+            if not usable and first is not None:
+                continue
+            lacking = [one.missing for one in reach.lacking((method,), pattern, listed, budget=budget)]
+        except Undecided:
+            continue  # of rules for a user it is told already that nobody can tell
+        if usable:
+            return Access(method, endpoint.url, row, covered and not lacking, allowed=True, missing=())
+        missing = tuple(sorted(NO_PRIVILEGES.union(*lacking)))
+        first = Access(method, endpoint.url, row, covered, allowed=False, missing=missing)
+    return first

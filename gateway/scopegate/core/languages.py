@@ -11,24 +11,27 @@ URL, is a request; whatever admits that one admits all that the pattern does. He
 exact, and patterns that cover another one together do so because one of them does.
 
 What is left is decided by the product of the patterns' automata: all positions in which the patterns can
-be after a text are one state (a bit for each), and the shortest texts come first. Of the characters that
-no pattern waits for in a state, one stands for all.
+be after a text are one state (a bit for each), and the shortest texts come first. A character that none of
+the wanted patterns waits for can as well be one that no pattern at all waits for.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import deque
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain, combinations, islice, takewhile
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from scopegate.core.errors import ScopegateError
 from scopegate.core.paths import other_readings
+from scopegate.core.wildcard import UrlPattern, by_character, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from scopegate.core.wildcard import UrlPattern
+V = TypeVar("V")
 
 STATES = 50_000  # of the automata for one question: most of a second
 _STAR = "*"
@@ -51,12 +54,18 @@ class Undecided(ScopegateError):
 
 
 class Budget:
-    """How many states may be looked at until a question, or several together, is given up."""
+    """How many states may be looked at until a question, or several together, is given up.
 
-    __slots__ = ("left",)
+    Args:
+        states: how many; no more than are `left` of the one that it is a part of.
+        of: what it is a part of.
+    """
 
-    def __init__(self, states: int = STATES) -> None:
-        self.left = states
+    __slots__ = ("_of", "left")
+
+    def __init__(self, states: int = STATES, *, of: Budget | None = None) -> None:
+        self.left: int = states if of is None else min(states, of.left)
+        self._of = of
 
     def spend(self) -> None:
         """Take one state off.
@@ -67,6 +76,8 @@ class Budget:
         if self.left <= 0:
             raise Undecided
         self.left -= 1
+        if self._of is not None:
+            self._of.left -= 1
 
 
 class Witness(NamedTuple):
@@ -103,7 +114,6 @@ def witness(
     Raises:
         Undecided: the budget was used up before that was known.
     """
-    budget = Budget() if budget is None else budget
     excluded = [pattern for pattern in outside if not opens_nothing(pattern)]
     groups = [
         [
@@ -113,10 +123,21 @@ def witness(
         ]
         for group in inside
     ]
-    groups = [_meeting(group, groups) for group in groups]
+    return search(groups, excluded, Budget() if budget is None else budget)
+
+
+def search(
+    inside: Sequence[Sequence[UrlPattern]], outside: Sequence[UrlPattern], budget: Budget
+) -> Witness | None:
+    """As `witness`, for patterns each of which admits something, and is not wholly outside.
+
+    Raises:
+        Undecided: as `witness`.
+    """
+    groups = [[one for one in group if _meets_each(one, inside)] for group in inside]
     if not all(groups):
         return None
-    excluded = [other for other in excluded if all(any(may_meet(other, one) for one in g) for g in groups)]
+    excluded = [pattern for pattern in outside if _meets_each(pattern, groups)]
     for host, matched in _hosts(groups, excluded, budget):
         path = _path(
             [[one.path for one in group if one.host in matched] for group in groups],
@@ -128,15 +149,37 @@ def witness(
     return None
 
 
+def meet(*patterns: UrlPattern, budget: Budget | None = None) -> bool:
+    """Whether there is a request that all of the patterns match.
+
+    Raises:
+        Undecided: as `witness`.
+    """
+    if any(map(opens_nothing, patterns)):
+        return False
+    if len({pattern.host for pattern in patterns} - {None}) > 1:
+        return witness([[pattern] for pattern in patterns], budget=budget) is not None
+    return all(_paths_meet(one.path, other.path) for one, other in combinations(patterns, 2))
+
+
 def may_meet(one: UrlPattern, other: UrlPattern) -> bool:
-    """Whether it takes more than a look at both ends to tell that no request matches both."""
+    """Whether there is a path that both patterns match, and nearly always whether there is a host too."""
     if one.host is not None and other.host is not None and not _ends_meet(one.host, other.host):
         return False
-    return _ends_meet(one.path, other.path)
+    return _paths_meet(one.path, other.path)
 
 
-def _meeting(group: list[UrlPattern], groups: Sequence[Sequence[UrlPattern]]) -> list[UrlPattern]:
-    return [one for one in group if all(any(may_meet(one, other) for other in them) for them in groups)]
+def _meets_each(one: UrlPattern, groups: Sequence[Sequence[UrlPattern]]) -> bool:
+    return all(any(may_meet(one, other) for other in group) for group in groups)
+
+
+def _paths_meet(one: str, other: str) -> bool:
+    if not _ends_meet(one, other):
+        return False
+    # With a star in each, what stands between their ends can follow each other in one path.
+    if _STAR not in one:
+        return matches(other, one)
+    return _STAR in other or matches(one, other)
 
 
 def _ends_meet(one: str, other: str) -> bool:
@@ -145,15 +188,44 @@ def _ends_meet(one: str, other: str) -> bool:
         heads_meet = head.startswith(other_head) or other_head.startswith(head)
         return heads_meet and (tail.endswith(other_tail) or other_tail.endswith(tail))
     if wild:
-        return other.startswith(head) and other.endswith(tail)
-    return one.startswith(other_head) and one.endswith(other_tail) if other_wild else one == other
+        return other_head.startswith(head) and other_tail.endswith(tail)
+    if other_wild:
+        return head.startswith(other_head) and tail.endswith(other_tail)
+    return one == other
 
 
 @lru_cache(maxsize=8_192)
 def _ends(pattern: str) -> tuple[str, bool, str]:
-    """What a pattern begins with, whether it has a star, and what it ends with."""
+    """What a pattern begins with, whether it has a star, and what it ends with, in whole characters."""
+    pattern = by_character(pattern)
     head, star, _ = pattern.partition(_STAR)
     return head, bool(star), pattern.rpartition(_STAR)[2]
+
+
+class PatternIndex(Generic[V]):
+    """Patterns in the order of how they begin, each with a value, to find those that may meet another one."""
+
+    __slots__ = ("_heads", "_lengths", "_sorted")
+
+    def __init__(self, patterns: Iterable[tuple[UrlPattern, V]]) -> None:
+        self._heads: dict[str, list[tuple[UrlPattern, V]]] = {}
+        for pattern, value in patterns:
+            self._heads.setdefault(_ends(pattern.path)[0], []).append((pattern, value))
+        self._sorted = sorted(self._heads)
+        self._lengths = sorted({len(head) for head in self._heads})
+
+    def near(self, pattern: UrlPattern) -> list[tuple[UrlPattern, V]]:
+        """Those of which it takes more than a look at both ends to tell that they do not meet `pattern`."""
+        head = _ends(pattern.path)[0]
+        first = bisect_left(self._sorted, head)
+        longer = takewhile(lambda other: other.startswith(head), islice(self._sorted, first, None))
+        shorter = (head[:length] for length in self._lengths if length < len(head))
+        return [
+            (one, value)
+            for begun in chain(shorter, longer)
+            for one, value in self._heads.get(begun, ())
+            if may_meet(one, pattern)
+        ]
 
 
 # Automata
@@ -164,11 +236,12 @@ class _Automaton:
 
     Args:
         patterns: each as its characters, of which ``*`` is the wildcard.
+        wanted: how many of them, from the first, are waited for; the others only must not match.
     """
 
-    __slots__ = ("_literals", "_stars", "fresh", "spans", "start")
+    __slots__ = ("_awaited", "_literals", "_stars", "fresh", "spans", "start")
 
-    def __init__(self, patterns: Sequence[Sequence[str]]) -> None:
+    def __init__(self, patterns: Sequence[Sequence[str]], wanted: int) -> None:
         self._literals: dict[str, int] = {}
         self._stars = 0
         self.start = 0
@@ -188,6 +261,12 @@ class _Automaton:
             self.spans.append(((end << 1) - first, end))
             position += 1
         self.start = self._closed(self.start)
+        of_wanted = (1 << sum(len(pattern) + 1 for pattern in patterns[:wanted])) - 1
+        self._awaited = [
+            (character, places & of_wanted, places)
+            for character, places in self._literals.items()
+            if places & of_wanted
+        ]
         self.fresh = next(character for character in _FRESH if character not in self._literals)
 
     def _closed(self, state: int) -> int:
@@ -195,12 +274,11 @@ class _Automaton:
         return state | (state & self._stars) << 1
 
     def following(self, state: int) -> Iterator[tuple[str, int]]:
-        """What comes of each character that a pattern waits for in `state`, and of one that none does."""
+        """What comes of each character that a wanted pattern waits for, and of one that no pattern does."""
         staying = state & self._stars
-        for character, places in self._literals.items():
-            moved = state & places
-            if moved:
-                yield character, self._closed(moved << 1 | staying)
+        for character, awaited, places in self._awaited:
+            if state & awaited:
+                yield character, self._closed((state & places) << 1 | staying)
         yield self.fresh, self._closed(staying)
 
 
@@ -269,7 +347,7 @@ def _path(groups: Sequence[Sequence[str]], excluded: Sequence[str], budget: Budg
     if not all(groups):
         return None
     spelled = [*(path for group in groups for path in group), *excluded]
-    automaton = _Automaton([_path_characters(path) for path in spelled])
+    automaton = _Automaton([_path_characters(path) for path in spelled], len(spelled) - len(excluded))
     spans = iter(automaton.spans)
     wanted = [[next(spans) for _ in group] for group in groups]
     living = [_union(span for span, _ in group) for group in wanted]
@@ -354,7 +432,7 @@ def _hosts(
 def _named_hosts(
     named: Sequence[str], needed: Sequence[frozenset[str | None]], budget: Budget
 ) -> Iterator[tuple[str, frozenset[str | None]]]:
-    automaton = _Automaton([tuple(host) for host in named])
+    automaton = _Automaton([tuple(host) for host in named], len(named))
     living = [
         _union(span for host, (span, _) in zip(named, automaton.spans, strict=True) if host in group)
         for group in needed

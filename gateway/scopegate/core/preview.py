@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from scopegate.core.catalogue import ANY_METHOD
 from scopegate.core.errors import InvalidInput
-from scopegate.core.request import CanonicalRequest
-from scopegate.core.wildcard import UrlPattern, common_path
+from scopegate.core.languages import Budget, Undecided
+from scopegate.core.principal import NO_PRIVILEGES
+from scopegate.core.reach import Reach, admitted_methods, why_nothing
+from scopegate.core.wildcard import pattern_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from scopegate.core.catalogue import Catalogue, Endpoint
+    from scopegate.core.catalogue import Catalogue
     from scopegate.core.keys import Rule
     from scopegate.core.principal import Principal
 
-pattern_of = lru_cache(maxsize=4_096)(UrlPattern.parse)  # each rule is held against each endpoint
+# States of automata that are looked at: for one rule, and for all rules of a key, which is some seconds.
+_STATES_OF_RULE = 20_000
+_STATES_OF_KEY = 400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A rule that opens less than it says.
 
-    ``row`` counts from 1. ``useless``: the user may call none of the endpoints that the rule
-    covers. ``missing``: the privileges that the user lacks for those out of reach; none where the
-    catalogue lists no endpoint that the rule covers.
+    ``row`` counts from 1. ``useless``: there is no request that the rule admits and the user may send.
+    ``missing``: the privileges that the user lacks for what the catalogue lists and is out of reach; none
+    where it lists nothing that the rule covers. ``undecided``: nobody can tell, so it counts as useless.
     """
 
     row: int
     rule: Rule
     useless: bool
     missing: tuple[str, ...]
+    undecided: bool = False
 
     @property
     def sentence(self) -> str:
         """The gap in words."""
         rule = f"Row {self.row} ({self.rule.method} {self.rule.url})"
+        if self.undecided:
+            return f"{rule} has too many wildcards to tell what the user can do with it."
+        why = why_nothing(self.rule)
+        if why is not None:
+            return f"{rule} {why}"
         if not self.missing:
             return f"{rule} covers no endpoint of the catalogue, so it opens nothing for this user."
         lacking = ", ".join(self.missing)
@@ -49,11 +57,14 @@ class Gap:
 
 def gaps(rules: Iterable[Rule], principal: Principal, catalogue: Catalogue) -> tuple[Gap, ...]:
     """The rules that `principal` could not use in full, in their order."""
-    return tuple(
-        gap
-        for row, rule in enumerate(rules, start=1)
-        if (gap := _gap(row, rule, principal, catalogue)) is not None
-    )
+    return gaps_in(rules, Reach(principal.privileges, catalogue))
+
+
+def gaps_in(rules: Iterable[Rule], reach: Reach) -> tuple[Gap, ...]:
+    """The same, of a user of whom it is known already what is open."""
+    budget = Budget(_STATES_OF_KEY)
+    found = (_gap(row, rule, reach, budget) for row, rule in enumerate(rules, start=1))
+    return tuple(gap for gap in found if gap is not None)
 
 
 def require_user(user_id: str, principal: Principal | None) -> Principal:
@@ -85,47 +96,27 @@ def useless(found: list[Gap], user_id: str) -> InvalidInput:
     return InvalidInput(
         "rules",
         " ".join(gap.sentence for gap in found),
-        hint=f"Give {user_id} the missing privileges ({', '.join(missing)}), or remove the rows."
-        if missing
-        else "Add the endpoints to the catalogue, or remove the rows.",
+        hint=_mending(found, missing, user_id),
         code="privileges_missing",
     )
 
 
-def samples(rule: Rule, endpoint: Endpoint) -> Iterator[CanonicalRequest]:
-    """Requests for what the rule covers of an endpoint; none where it covers nothing of it."""
-    if not _names_method(endpoint, rule.method):
-        return
-    pattern, listed = pattern_of(rule.url), pattern_of(endpoint.url)
-    path = common_path(pattern.path, listed.path)
-    if path is not None:
-        for host in _common_hosts(pattern.host, listed.host):
-            yield CanonicalRequest(rule.method, path, host)
+def _mending(found: list[Gap], missing: list[str], user_id: str) -> str:
+    if missing:
+        return f"Give {user_id} the missing privileges ({', '.join(missing)}), or remove the rows."
+    if any(gap.undecided for gap in found):
+        return "Use fewer * in the rows."
+    return "Add the endpoints to the catalogue, or remove the rows."
 
 
-def _gap(row: int, rule: Rule, principal: Principal, catalogue: Catalogue) -> Gap | None:
-    requirements = [
-        required
-        for endpoint in catalogue.endpoints
-        for request in samples(rule, endpoint)
-        if (required := catalogue.required(request)) is not None
-    ]
-    if not requirements:
-        return None if catalogue.unlisted_allowed else Gap(row, rule, useless=True, missing=())
-    lacking = [required - principal.privileges for required in requirements]
-    if not any(lacking):
+def _gap(row: int, rule: Rule, reach: Reach, budget: Budget) -> Gap | None:
+    methods, pattern = admitted_methods(rule.method), pattern_of(rule.url)
+    own = Budget(_STATES_OF_RULE, of=budget)
+    try:
+        useless = reach.usable(methods, pattern, budget=own) is None
+        lacking = [one.missing for one in reach.lacking(methods, pattern, budget=own)]
+    except Undecided:
+        return Gap(row, rule, useless=True, missing=(), undecided=True)
+    if not useless and not lacking:
         return None
-    missing = tuple(sorted(frozenset().union(*lacking)))
-    return Gap(row, rule, useless=all(lacking) and not catalogue.unlisted_allowed, missing=missing)
-
-
-def _names_method(endpoint: Endpoint, method: str) -> bool:
-    return method in endpoint.methods or ANY_METHOD in endpoint.methods
-
-
-def _common_hosts(one: str | None, other: str | None) -> tuple[str | None, ...]:
-    """One host for which both are meant (None: any), or nothing."""
-    if one is None or other is None:
-        return (one or other,)
-    host = common_path(one, other)
-    return () if host is None else (host,)
+    return Gap(row, rule, useless=useless, missing=tuple(sorted(NO_PRIVILEGES.union(*lacking))))

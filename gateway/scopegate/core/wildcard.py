@@ -8,8 +8,8 @@ pass and in time linear in the path, whatever the pattern.
 from __future__ import annotations
 
 import re
-from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from scopegate.core.reasons import RequestRefused
 from scopegate.core.request import canonical_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 V = TypeVar("V")
 
@@ -31,7 +31,6 @@ MAX_STARS = 16
 _FULL_URL = re.compile(r"(https?)://([^/]*)(.*)", re.IGNORECASE | re.ASCII)
 _STARS = re.compile(r"\*+")
 _ESCAPE = re.compile(r"%([0-9A-F]{2})")
-_ESCAPED = re.compile("[\u0100-\u01ff]")
 _FIRST_ESCAPED = 0x100
 _SET_MEMORY = 16 << 20  # bytes, for the patterns of one key and method, or of one catalogue
 
@@ -97,20 +96,33 @@ class UrlPattern:
         """Whether this one pattern admits a canonical path (and host)."""
         return bool(PatternSet([(self, self)]).matching(path, host))
 
+    @property
+    def as_request(self) -> tuple[str, str | None]:
+        """The path and the host that the pattern is, its stars taken for characters like others.
+
+        A request may send a ``*``, and no pattern waits for one: what admits this request admits all that
+        the pattern does.
+        """
+        return "/*" if self.path == "*" else self.path, self.host
+
     def covers(self, other: UrlPattern) -> bool:
-        """Whether this pattern admits all that `other` admits."""
-        if self.host is not None and (other.host is None or not _covers(self.host, other.host)):
+        """Whether this pattern admits all that `other` admits; exact where that is anything."""
+        path, host = other.as_request
+        if self.host is not None and (host is None or not matches(self.host, host)):
             return False
-        return _covers(self.path, "/*" if other.path == "*" else other.path)  # all paths begin with a slash
+        return matches(self.path, path)
 
 
-def _covers(one: str, other: str) -> bool:
-    """Whether `one` matches `other` with its stars read as a character that nothing but a star matches.
+# Each rule is held against each endpoint, and each key against all others.
+pattern_of = lru_cache(maxsize=16_384)(UrlPattern.parse)
 
-    What a star may stand for has no end, so no other text decides: a pattern that matches this one
-    matches whatever its stars stand for, and one that does not misses some of it.
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether the path or host `text` is what `pattern` asks for, a star in it being a character as others.
+
+    So a pattern as text tells whether `pattern` matches whatever its stars may stand for, which has no end.
     """
-    one, other = _by_character(one), _by_character(other)
+    one, other = by_character(pattern), by_character(text)
     first, *rest = one.split("*")
     if not rest:
         return one == other
@@ -125,46 +137,6 @@ def _covers(one: str, other: str) -> bool:
             return False
         position = found + len(literal)
     return position <= end and other.endswith(last)
-
-
-def common_path(one: str, other: str) -> str | None:
-    """A path that two path patterns both match, or None if there is none.
-
-    The wildcards stand for as little as they can, so the path shows what the patterns share and
-    not more. Takes time in proportion to the product of the lengths.
-    """
-    one, other = _by_character(one), _by_character(other)
-    # Breadth-first over (position in one, position in other): steps that write nothing first.
-    start = (0, 0)
-    reached: dict[tuple[int, int], str] = {start: ""}
-    frontier = deque([start])
-    while frontier:
-        i, j = position = frontier.popleft()
-        path = reached[position]
-        if i == len(one) and j == len(other):
-            return _ESCAPED.sub(lambda found: f"%{ord(found[0]) - _FIRST_ESCAPED:02X}", path)
-        for following, written in _steps(one, i, other, j):
-            if following not in reached:
-                reached[following] = path + written
-                if written:
-                    frontier.append(following)
-                else:
-                    frontier.appendleft(following)
-    return None
-
-
-def _steps(one: str, i: int, other: str, j: int) -> Iterator[tuple[tuple[int, int], str]]:
-    a, b = one[i : i + 1], other[j : j + 1]
-    if a == "*":
-        yield (i + 1, j), ""
-    if b == "*":
-        yield (i, j + 1), ""
-    if a == "*" and b not in {"*", ""}:
-        yield (i, j + 1), b
-    elif b == "*" and a not in {"*", ""}:
-        yield (i + 1, j), a
-    elif a and a == b and a != "*":
-        yield (i + 1, j + 1), a
 
 
 class PatternSet(Generic[V]):
@@ -235,7 +207,7 @@ class _Matcher(Generic[V]):
         self._values = [value for _, value in expressions]
 
     def values(self, text: str) -> list[V]:
-        found = self._match(_by_character(text).encode())
+        found = self._match(by_character(text).encode())
         if not found:
             raise MatchingFailed("The rules could not be matched in bounded memory.")
         found.remove(self._always)
@@ -244,10 +216,10 @@ class _Matcher(Generic[V]):
 
 
 def _expression(pattern: str, *, star: str) -> str:
-    return star.join(re2.escape(literal) for literal in _by_character(pattern).split("*"))
+    return star.join(re2.escape(literal) for literal in by_character(pattern).split("*"))
 
 
-def _by_character(text: str) -> str:
+def by_character(text: str) -> str:
     """`text` with one character in place of each escape, so that no star stands for a half of one.
 
     Otherwise ``/*20`` would match ``/a%20``, which does not end in 20 to whoever decodes it.

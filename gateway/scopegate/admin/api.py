@@ -17,6 +17,7 @@ from scopegate.admin import (
     bulk,
     decisions,
     flags,
+    groups,
     keys,
     oidc,
     quota,
@@ -33,7 +34,7 @@ from scopegate.core.errors import ScopegateError
 from scopegate.problems import Problem, problem_fields
 
 PREFIX = "/admin/v1"
-_DESCRIPTION = """Administration of Scopegate: keys, tenants, administrators and the audit log.
+_DESCRIPTION = """Administration of Scopegate: keys, people, tenants, administrators and the audit log.
 
 A request names its tenant with `?tenant=`; there is one called `default`, which is meant where none is named.
 Moments are RFC 3339 with an offset. Refusals are RFC 9457 problem details, whose `code` is stable.
@@ -57,7 +58,19 @@ def create_api(entrance: Entrance | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (bulk, keys, quota, users, decisions, flags, tenants, administrators, audit, reference):
+    for routes in (
+        bulk,
+        keys,
+        quota,
+        users,
+        groups,
+        decisions,
+        flags,
+        tenants,
+        administrators,
+        audit,
+        reference,
+    ):
         api.include_router(routes.router, prefix=PREFIX)
     if entrance is not None:
         api.include_router(bootstrap.bootstrap_routes(entrance.authentication), prefix=PREFIX)

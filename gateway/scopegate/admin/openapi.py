@@ -24,7 +24,7 @@ _MEANINGS = {
     403: "The administrator may not do this, or a feature flag forbids it.",
     404: "There is no such thing, or none that the administrator may know of.",
     409: "The present state does not admit this.",
-    412: "The key is not any more what `If-Match` names.",
+    412: "It is not any more what `If-Match` names.",
     413: "The request body is too large.",
     415: "The request body is not sent as JSON.",
     422: "A value is not valid; `errors` points to it.",
@@ -34,7 +34,10 @@ _MEANINGS = {
     503: "The key store does not answer.",
 }
 _ETAG = {
-    "ETag": {"description": "The version of the key (RFC 9110 section 8.8.3).", "schema": {"type": "string"}}
+    "ETag": {
+        "description": "The version of what is answered (RFC 9110 section 8.8.3).",
+        "schema": {"type": "string"},
+    }
 }
 _NEXT = {
     "Link": {
@@ -70,7 +73,7 @@ def documented(
     Args:
         summary: what it does, in a few words.
         statuses: those of its own problems, beside those that any operation has.
-        etag: whether it answers with the version of a key.
+        etag: whether it answers with the version of what it answers.
         page: whether it answers with a page of a list.
         answers: the status of what it is there for.
         repeats: what a request is answered that was sent before.
@@ -111,8 +114,10 @@ def methods_of(described: dict[str, Any], path: str) -> list[str]:
 
 @cache
 def _pattern(template: str) -> re.Pattern[str]:
+    # The id of a user may have slashes and colons.
+    held = ".*" if "{user_id}" in template else "[^/:]+"
     literals = re.split(r"\{\w+\}", template)
-    return re.compile("[^/:]+".join(map(re.escape, literals)))
+    return re.compile(held.join(map(re.escape, literals)))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

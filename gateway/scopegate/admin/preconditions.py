@@ -1,4 +1,4 @@
-"""``If-Match`` (RFC 9110 section 13.1.1): a key is changed only if it is what the caller last saw."""
+"""``If-Match`` (RFC 9110 section 13.1.1): something is changed only if it is what the caller last saw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scopegate.core.errors import InvalidInput, ScopegateError
 
 ANY = "*"
 _STRONG = re.compile(r'"([\x21\x23-\x7e]*)"')
-_HINT = 'Send the ETag of the key: If-Match: "...", or If-Match: * for whatever it is now.'
+_HINT = 'Send its ETag: If-Match: "...", or If-Match: * for whatever it is now.'
 
 
 class PreconditionRequired(ScopegateError):
@@ -21,7 +21,7 @@ class PreconditionRequired(ScopegateError):
 
 
 def _expected(if_match: Annotated[str | None, Header()] = None) -> str | None:
-    """The version that the key has to have, or None where any will do."""
+    """The version that it has to have, or None where any will do."""
     if if_match is None or if_match.strip() == ANY:
         return None
     match = _STRONG.fullmatch(if_match.strip())

@@ -21,6 +21,7 @@ from scopegate.cli.demo import demo
 from scopegate.cli.doctor import doctor
 from scopegate.cli.explain import explain
 from scopegate.cli.flag import flag_group
+from scopegate.cli.group import group_group, organization_group, role_group
 from scopegate.cli.invocation import Invocation
 from scopegate.cli.key import key_group
 from scopegate.cli.output import Exit, note, report, report_usage
@@ -76,6 +77,9 @@ for command in (
     diff,
     test,
     user_group,
+    group_group,
+    role_group,
+    organization_group,
     flag_group,
     audit_group,
     tenant_group,

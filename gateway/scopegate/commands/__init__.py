@@ -5,6 +5,7 @@ from __future__ import annotations
 from scopegate.commands.audit import AuditCommands
 from scopegate.commands.bulk import BulkCommands, Imported, Outcome
 from scopegate.commands.explaining import Explaining, Explanation
+from scopegate.commands.groups import GroupCommands
 from scopegate.commands.issuing import IssuedKey
 from scopegate.commands.keys import EditedKey
 from scopegate.commands.policies import PolicyCommands
@@ -21,6 +22,7 @@ class Commands(
     Explaining,
     UsageCommands,
     UserCommands,
+    GroupCommands,
     PolicyCommands,
     AuditCommands,
 ):

@@ -19,6 +19,7 @@ from scopegate.admin import (
     drift,
     endpoints,
     flags,
+    groups,
     keys,
     oidc,
     policies,
@@ -37,7 +38,7 @@ from scopegate.core.errors import ScopegateError
 from scopegate.problems import Problem, problem_fields
 
 PREFIX = "/admin/v1"
-_DESCRIPTION = """Administration of Scopegate: keys, users, policies, tenants, administrators, the audit log.
+_DESCRIPTION = """Administration of Scopegate: keys, people, policies, tenants, administrators, the audit log.
 
 A request names its tenant with `?tenant=`; there is one called `default`, which is meant where none is named.
 Moments are RFC 3339 with an offset. Refusals are RFC 9457 problem details, whose `code` is stable.
@@ -61,7 +62,10 @@ def create_api(entrance: Entrance | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    of_tenants = (bulk, review, keys, quota, users, policies, decisions, endpoints, drift, flags, audit)
+    of_tenants = (
+        *(bulk, review, keys, quota, users, groups),
+        *(policies, decisions, endpoints, drift, flags, audit),
+    )
     for routes in (*of_tenants, tenants, administrators, reference):
         api.include_router(routes.router, prefix=PREFIX)
     if entrance is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from hashlib import sha256
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -92,27 +91,8 @@ def point_on(request: Request, response: Response, cursor: str | None) -> None:
         response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
 
 
-async def first_of(
-    found: AsyncIterator[Sequence[T]], query: PageQuery, order: Callable[[T], list[Any]]
-) -> tuple[list[T], str | None]:
-    """As `page`, the smallest first, of items that come some at a time and are too many to be kept."""
-    place = place_of(query)
-    first: list[tuple[list[Any], T]] = []
-    more = False
-    async for items in found:
-        ordered = ((order(item), item) for item in items)
-        try:
-            first += [one for one in ordered if place is None or one[0] > place]
-        except TypeError as error:
-            raise no_cursor() from error
-        first.sort(key=itemgetter(0))
-        more = more or len(first) > query.limit
-        del first[query.limit :]
-    return [item for _, item in first], cursor_after(query, first[-1][0]) if more else None
-
-
 def no_cursor() -> InvalidInput:
-    """The error for what is no cursor of ours."""
+    """The error that says that a cursor is none of ours."""
     return InvalidInput(
         "query:cursor",
         "This is no cursor.",

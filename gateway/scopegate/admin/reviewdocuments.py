@@ -71,8 +71,8 @@ class KeyFindingsQuery(TenantQuery):
     )
     among: Colleagues | None = Field(
         default=None,
-        description="The same, with all other keys: of the tenant, or of users of the same organization, or who"
-        " have a group in common.",
+        description="The same, with all other keys: of the tenant, or of users of the same organization, or"
+        " who have a group in common.",
     )
 
 

@@ -271,7 +271,7 @@ class ProvisioningCommands(OnTenant):
             removed = set((await self.members_of([group_id]))[group_id]) - changes.added
         await self._set_members(group_id, add=changes.added, remove=removed)
 
-    async def delete_group(self, group_id: str, versions: Versions) -> None:
+    async def deprovision_group(self, group_id: str, versions: Versions) -> None:
         """Forget a group; nobody is in it any more.
 
         Raises:

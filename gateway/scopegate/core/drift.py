@@ -12,9 +12,9 @@ from scopegate.core.errors import InvalidInput
 from scopegate.core.keys import KeyState, KeyType, state
 from scopegate.core.languages import Budget, Undecided, may_meet, opens_nothing, witness
 from scopegate.core.operations import Operation
-from scopegate.core.preview import pattern_of
 from scopegate.core.principal import NO_PRIVILEGES
 from scopegate.core.request import METHODS, CanonicalRequest, rule_method
+from scopegate.core.wildcard import pattern_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

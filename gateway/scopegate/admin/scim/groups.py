@@ -78,7 +78,7 @@ class Groups(Resources):
 
     async def delete(self, resource_id: str, scope: Scope) -> Answer:
         """A group goes."""
-        await self._commands.delete_group(resource_id, tags_in(scope, b"if-match"))
+        await self._commands.deprovision_group(resource_id, tags_in(scope, b"if-match"))
         return Answer(204)
 
     async def _answer(self, status: int, group: Group, selection: Selection) -> Answer:

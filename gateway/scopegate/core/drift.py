@@ -294,7 +294,7 @@ class _Keys:
         # What covers the whole operation leaves nothing of it to the other rules.
         opened, refused = question.requests((_EVERYTHING,) if wholly else rules, held)
         if record.user is None:
-            refused = None
+            opened, refused = opened or refused, None
         elif principal is None or not principal.active:
             opened = None
         decision = self._decision(record, principal, refused or opened or usual_request(operation))
@@ -343,6 +343,11 @@ class _Question:
 
         Both are of what the rules and the operation have in common; None where there is no such request.
         """
+        if opens_nothing(self.pattern):
+            # Such a path has several readings, each of which has to be admitted: it stands for itself.
+            request = usual_request(self.operation)
+            required = self._catalogue.required(request)
+            return (request, None) if required is not None and required <= held else (None, request)
         asked = rules, held & self._asked
         known = self._answers.get(asked)
         if known is None:
@@ -350,11 +355,6 @@ class _Question:
         return known
 
     def _requests(self, rules: tuple[UrlPattern, ...], held: Privileges) -> _Requests:
-        if opens_nothing(self.pattern):
-            # Such a path has several readings, each of which has to be admitted: it stands for itself.
-            request = usual_request(self.operation)
-            required = self._catalogue.required(request)
-            return (request, None) if required is not None and required <= held else (None, request)
         admitting = [listed for listed, privileges in self._entries if privileges <= held]
         refusing = [listed for listed, privileges in self._entries if not privileges <= held]
         if self._catalogue.unlisted_allowed:

@@ -58,8 +58,9 @@ class Operation:
 
 def as_line(text: str, *, most: int = LONGEST_SUMMARY) -> str:
     """What somebody wrote, on one line of at most `most` characters, without those that do not print."""
-    printable = "".join(character for character in " ".join(text.split()) if character.isprintable())
-    return printable if len(printable) <= most else f"{printable[: most - 1].rstrip()}…"
+    kept = "".join(character for character in text if character.isprintable() or character.isspace())
+    line = " ".join(kept.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
 def pattern_of_template(base: str, template: str) -> str:

@@ -24,9 +24,11 @@ def names(*given: str) -> frozenset[str]:
     return frozenset(given)
 
 
-def operation(label: str, *privileges: str, **fields: str) -> Operation:
+def operation(label: str, *privileges: str, template: str = "", summary: str = "") -> Operation:
     method, url = label.split()
-    return Operation(method=method, url=url, privileges=names(*privileges), **fields)
+    return Operation(
+        method=method, url=url, privileges=names(*privileges), template=template, summary=summary
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -77,6 +77,11 @@ def pattern_of_template(base: str, template: str) -> str:
     return UrlPattern.parse(quote(path, safe=_LITERAL)).text
 
 
+def is_more_than_a_path(template: str) -> bool:
+    """Whether a template has a query or a fragment, which its pattern has not."""
+    return _NOT_MATCHED.search(_PARAMETER.sub("*", template)) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Overlap:
     """That other entries match all of an entry's requests as well.
@@ -97,7 +102,12 @@ class DraftedEntry:
 
     endpoint: Endpoint
     operations: tuple[Operation, ...]
-    overlap: Overlap | None = field(default=None)
+    overlap: Overlap | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every active user may call it."""
+        return not self.endpoint.privileges and self.overlap is None
 
 
 def draft(operations: Iterable[Operation]) -> tuple[DraftedEntry, ...]:

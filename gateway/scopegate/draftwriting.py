@@ -26,12 +26,12 @@ def write_draft(source: str, described: ApiDescription, entries: Sequence[Drafte
     lines.append("endpoints:" if entries else "endpoints: []")
     for entry in entries:
         lines += [f"  # {line}" for line in _comments(entry)]
-        lines.append(f"  - {_flow(entry.endpoint)}{'' if entry.endpoint.privileges else _OPEN}")
+        lines.append(f"  - {_flow(entry.endpoint)}{_OPEN if entry.is_open else ''}")
     return "\n".join((*lines, ""))
 
 
 def _head(source: str, described: ApiDescription, entries: Sequence[DraftedEntry]) -> Iterator[str]:
-    open_to_all = sum(not entry.endpoint.privileges for entry in entries)
+    open_to_all = sum(entry.is_open for entry in entries)
     overlapped = sum(entry.overlap is not None for entry in entries)
     api = " ".join(part for part in (described.title, described.version) if part)
     yield as_line(f"A draft of the catalogue of {api or 'an API'}, from {source}.", most=_LONGEST)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from scopegate.core.errors import InvalidInput
-from scopegate.core.operations import Operation, as_line, pattern_of_template
-from scopegate.core.request import METHODS
+from scopegate.core.operations import Operation, as_line, is_more_than_a_path, pattern_of_template
 from scopegate.core.scopenames import privilege_names
 from scopegate.core.wildcard import UrlPattern
 from scopegate.prunedfiles import Found, read
@@ -28,6 +27,7 @@ MAX_REQUIREMENTS = 100  # alternatives of one operation, and schemes or scopes o
 _VERSION = re.compile(r"3\.[0-2](\..*)?")
 _SERVER = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _ALTERNATIVES_SHOWN = 3
 _REFERENCES = 8  # in a row
@@ -41,7 +41,7 @@ _ITEM_SHAPE: Shape = {
     "$ref": None,
     "servers": None,
     "additionalOperations": {"*": _OPERATION_SHAPE},
-    **dict.fromkeys((*sorted(method.lower() for method in METHODS), *_REFUSED), _OPERATION_SHAPE),
+    **dict.fromkeys((*map(str.lower, _METHODS), *_REFUSED), _OPERATION_SHAPE),
 }
 _SHAPE: Shape = {
     "openapi": None,
@@ -73,9 +73,8 @@ class OpenApiFileError(InvalidInput):
 class ApiDescription:
     """What a document says of an API.
 
-    ``operations`` are in its order, with paths below their servers' base path. ``notes`` say what was left
-    out, or read otherwise than it is written. ``names`` are the privileges that scopes became whose own
-    text is none.
+    ``operations`` are in the order of its paths, which are below their servers' base path. ``notes`` say
+    what was left out. ``names`` are the privileges that scopes became whose own text is none.
     """
 
     title: str
@@ -102,9 +101,19 @@ def load_openapi(
         InvalidInput: it cannot be read, or is no such document, or the base path is none.
     """
     if base_path:
-        UrlPattern.parse(f"{base_path.rstrip('/')}/")
+        _require_path(base_path)
     reader = _Reader(str(path), read(path, _SHAPE), base_path, privileges_from)
     return reader.description()
+
+
+def _require_path(base_path: str) -> None:
+    if not base_path.startswith("/"):
+        raise InvalidInput(
+            "base_path",
+            f"The base path {as_line(base_path)!r} does not begin with '/'.",
+            hint="Write /api/v2.",
+        )
+    UrlPattern.parse(f"{base_path.rstrip('/')}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +247,7 @@ class _Reader:
         remarks = [needed.remark] if needed.remark else []
         if elsewhere:
             remarks.append(f"The document has it at another server, {elsewhere}.")
-        if "?" in template or "#" in template:
+        if is_more_than_a_path(template):
             remarks.append("What follows ? or # in its path is not compared.")
         summary = _text(members.get("summary")) or _text(members.get("description")) or ""
         try:
@@ -393,9 +402,6 @@ class _Reader:
         problem = Problem(self._name, found.line, where, what)
         if len(self._problems) < _PROBLEMS_SHOWN and problem not in self._problems:
             self._problems.append(problem)
-
-
-_METHODS = sorted(METHODS)
 
 
 def _members(item: Mapping[str, Found]) -> dict[str, Found]:

@@ -171,7 +171,7 @@ class _YamlReader:
             found = Found(self._sequence(), line)
         else:
             assert isinstance(event, yaml.ScalarEvent)  # noqa: S101 -- there is no other node
-            found = Found(None if event.style is None and event.value in _NULLS else event.value, line)
+            found = Found(None if event.implicit[0] and event.value in _NULLS else event.value, line)
         if anchor is not None:
             self._anchors[anchor] = found
         return found
@@ -203,9 +203,9 @@ class _YamlReader:
                 value = self._value(self._next(), wanted)
                 # Where the key stands is where a person looks.
                 entries[name] = Found(value.value, _line(event))
-        return {**self._inherited(merged), **entries} if merged else entries
+        return {**self._inherited(merged, shape), **entries} if merged else entries
 
-    def _inherited(self, merged: list[Found]) -> dict[str, Found]:
+    def _inherited(self, merged: list[Found], shape: Shape) -> dict[str, Found]:
         inherited: dict[str, Found] = {}
         for found in merged:
             sources = found.value if isinstance(found.value, list) else [found]
@@ -215,7 +215,9 @@ class _YamlReader:
                     if self._merged > MAX_MERGED:
                         what = f"merge keys (<<) bring along more than {MAX_MERGED} entries"
                         raise Unreadable(Problem(self._name, found.line, "", what))
-                    inherited = {**source.value, **inherited}
+                    for name, value in source.value.items():
+                        if _wanted(shape, name) is not _NOTHING:
+                            inherited.setdefault(name, value)
         return inherited
 
     def _pass_over(self) -> None:

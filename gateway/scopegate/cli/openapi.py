@@ -165,7 +165,7 @@ def _warn(found: ApiDescription, entries: tuple[DraftedEntry, ...]) -> None:
 
     for text in found.notes:
         note(text)
-    open_to_all = sum(not entry.endpoint.privileges for entry in entries)
+    open_to_all = sum(entry.is_open for entry in entries)
     if open_to_all:
         note(f"{open_to_all} of {len(entries)} entries are open to every active user: check them.")
     overlapped = sum(entry.overlap is not None for entry in entries)

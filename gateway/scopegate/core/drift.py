@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 from typing import TYPE_CHECKING
 
 from scopegate.core.catalogue import ANY_METHOD
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from scopegate.core.catalogue import Catalogue, Endpoint
     from scopegate.core.decision import Decision
     from scopegate.core.keys import KeyRecord
+    from scopegate.core.languages import Witness
     from scopegate.core.principal import Principal, Privileges
     from scopegate.core.reasons import Reason
     from scopegate.core.wildcard import UrlPattern
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 MAX_COMPARISONS = 5_000_000  # of patterns with patterns: some seconds
 MAX_REACHES = 20_000  # in one answer
 STATES = 500_000  # of automata, for all questions together: some seconds
+_STATES_OF_ONE = 5_000
+
+_Requests = tuple[CanonicalRequest | None, CanonicalRequest | None]
 
 _EVERYTHING = pattern_of("*")
 _ANYTHING = "x"
@@ -182,8 +187,8 @@ class _Bounds:
     """How much is compared."""
 
     def __init__(self) -> None:
-        self.states = Budget(STATES)
-        self._left = MAX_COMPARISONS
+        self._states = STATES
+        self._comparisons = MAX_COMPARISONS
 
     def count(self, comparisons: int) -> None:
         """Take comparisons off.
@@ -191,21 +196,34 @@ class _Bounds:
         Raises:
             InvalidInput: none are left.
         """
-        self._left -= comparisons
-        if self._left < 0:
+        self._comparisons -= comparisons
+        if self._comparisons < 0:
             raise _too_much()
+
+    def common(self, patterns: Iterable[UrlPattern], outside: Sequence[UrlPattern] = ()) -> Witness | None:
+        """A request that all of `patterns` admit, and none of `outside`; None where there is none.
+
+        Raises:
+            Undecided: that would take too much.
+        """
+        budget = Budget(min(self._states, _STATES_OF_ONE))
+        before = budget.left
+        try:
+            return witness([[pattern] for pattern in patterns], outside, budget=budget)
+        finally:
+            self._states -= before - budget.left
+
+    def meet(self, one: UrlPattern, other: UrlPattern) -> bool:
+        """Whether a request is admitted by both, or may be."""
+        try:
+            return may_meet(one, other) and self.common((one, other)) is not None
+        except Undecided:
+            return True
 
     def meets_any(self, pattern: UrlPattern, others: Sequence[UrlPattern]) -> bool:
         """Whether a request that `pattern` admits is admitted by one of `others`, or may be."""
         self.count(len(others))
-        return self.meet([[pattern], [other for other in others if may_meet(pattern, other)]])
-
-    def meet(self, groups: Sequence[Sequence[UrlPattern]]) -> bool:
-        """Whether a request is admitted by one of each group, or may be."""
-        try:
-            return witness(groups, budget=self.states) is not None
-        except Undecided:
-            return True
+        return any(self.meet(pattern, other) for other in others)
 
 
 class _Keys:
@@ -229,7 +247,6 @@ class _Keys:
 
     def reaches(self, operation: Operation) -> tuple[Reach, ...]:
         """The keys that cover an operation."""
-        pattern = pattern_of(operation.url)
         rows: dict[int, list[int]] = {}
         rules = self._rules.get(rule_method(operation.method), {})
         self._bounds.count(len(rules))
@@ -244,8 +261,8 @@ class _Keys:
             raise _too_much()
         if not covering:
             return ()
-        entries = self._entries(operation.method, pattern)
-        return tuple(self._reach(operation, record, numbers, entries) for record, numbers in covering)
+        question = _Question(operation, self._situation.catalogue, self._bounds)
+        return tuple(self._reach(question, record, numbers) for record, numbers in covering)
 
     def _covers(self, rule: UrlPattern, operation: Operation) -> bool:
         """Whether a rule opens something of an operation, or may."""
@@ -253,7 +270,7 @@ class _Keys:
         if opens_nothing(pattern):
             request = usual_request(operation)
             return rule.matches(path=request.path, host=request.host)
-        return may_meet(rule, pattern) and self._bounds.meet([[rule], [pattern]])
+        return self._bounds.meet(rule, pattern)
 
     def idle(
         self, gone: Mapping[str, Sequence[UrlPattern]], stays: Mapping[str, Sequence[UrlPattern]]
@@ -268,85 +285,28 @@ class _Keys:
                     found += places
         return tuple(IdleRule(self._custom[number], row) for number, row in sorted(found))
 
-    def _entries(self, method: str, pattern: UrlPattern) -> list[tuple[UrlPattern, Privileges]]:
-        """The entries of the catalogue that may apply to something of an operation."""
-        names = {method, rule_method(method), ANY_METHOD}
-        endpoints = self._situation.catalogue.endpoints
-        self._bounds.count(len(endpoints))
-        return [
-            (listed, endpoint.privileges)
-            for endpoint in endpoints
-            if not names.isdisjoint(endpoint.methods)
-            and may_meet(listed := pattern_of(endpoint.url), pattern)
-        ]
-
-    def _reach(
-        self,
-        operation: Operation,
-        record: KeyRecord,
-        rows: tuple[int, ...],
-        entries: Sequence[tuple[UrlPattern, Privileges]],
-    ) -> Reach:
-        pattern = pattern_of(operation.url)
-        rules = [pattern_of(record.rules[row - 1].url) for row in rows] or [_EVERYTHING]
+    def _reach(self, question: _Question, record: KeyRecord, rows: tuple[int, ...]) -> Reach:
+        operation = question.operation
+        rules = tuple(pattern_of(record.rules[row - 1].url) for row in rows) or (_EVERYTHING,)
+        wholly = any(rule.covers(question.pattern) for rule in rules)
         principal = None if record.user is None else self._situation.principals.get(record.user)
         held = NO_PRIVILEGES if principal is None or not principal.active else principal.privileges
-        opened, refused = self._requests(operation, rules, entries, held)
+        # What covers the whole operation leaves nothing of it to the other rules.
+        opened, refused = question.requests((_EVERYTHING,) if wholly else rules, held)
         if record.user is None:
-            refused = None
+            opened, refused = opened or refused, None
         elif principal is None or not principal.active:
             opened = None
         decision = self._decision(record, principal, refused or opened or usual_request(operation))
         return Reach(
             record=record,
             rows=rows,
-            wholly=any(rule.covers(pattern) for rule in rules),
+            wholly=wholly,
             opens=Extent.NONE if opened is None else Extent.ALL if refused is None else Extent.PART,
             reason=decision.reason,
             missing=decision.missing,
             would_miss=() if record.user is None else tuple(sorted(operation.privileges - held)),
         )
-
-    def _requests(
-        self,
-        operation: Operation,
-        rules: Sequence[UrlPattern],
-        entries: Sequence[tuple[UrlPattern, Privileges]],
-        held: Privileges,
-    ) -> tuple[CanonicalRequest | None, CanonicalRequest | None]:
-        """A request that the catalogue admits for whoever holds these privileges, and one that it refuses.
-
-        Both are of what the rules and the operation have in common; None where there is no such request.
-        """
-        admitting = [listed for listed, privileges in entries if privileges <= held]
-        refusing = [listed for listed, privileges in entries if not privileges <= held]
-        region = (rules, [pattern_of(operation.url)])
-        if opens_nothing(region[1][0]):
-            # Such a path has several readings, each of which has to be admitted: it stands for itself.
-            request = usual_request(operation)
-            required = self._situation.catalogue.required(request)
-            return (request, None) if required is not None and required <= held else (None, request)
-        if self._situation.catalogue.unlisted_allowed:
-            opened = self._request(operation, region, refusing)
-            refused = self._request(operation, (*region, refusing))
-        else:
-            opened = self._request(operation, (*region, admitting), refusing)
-            refused = self._request(operation, (*region, refusing)) or self._request(
-                operation, region, admitting
-            )
-        return opened, refused
-
-    def _request(
-        self,
-        operation: Operation,
-        inside: Sequence[Sequence[UrlPattern]],
-        outside: Sequence[UrlPattern] = (),
-    ) -> CanonicalRequest | None:
-        try:
-            found = witness(inside, outside, budget=self._bounds.states)
-        except Undecided:
-            return usual_request(operation)
-        return None if found is None else CanonicalRequest(operation.method, found.path, found.host)
 
     def _decision(
         self, record: KeyRecord, principal: Principal | None, request: CanonicalRequest
@@ -356,6 +316,76 @@ class _Keys:
         if scope is None:
             scope = self._scopes[record.id] = Scope(record)
         return decide_in(scope, request, principal, self._situation.catalogue)
+
+
+class _Question:
+    """How much of one operation the catalogue admits, for different rules and privileges."""
+
+    def __init__(self, operation: Operation, catalogue: Catalogue, bounds: _Bounds) -> None:
+        self.operation = operation
+        self.pattern = pattern_of(operation.url)
+        self._catalogue = catalogue
+        self._bounds = bounds
+        bounds.count(len(catalogue.endpoints))
+        names = {operation.method, rule_method(operation.method), ANY_METHOD}
+        self._entries = [
+            (listed, endpoint.privileges)
+            for endpoint in catalogue.endpoints
+            if not names.isdisjoint(endpoint.methods)
+            and bounds.meet(listed := pattern_of(endpoint.url), self.pattern)
+        ]
+        # All else that somebody holds is of no account.
+        self._asked = NO_PRIVILEGES.union(*(privileges for _, privileges in self._entries))
+        self._answers: dict[tuple[tuple[UrlPattern, ...], Privileges], _Requests] = {}
+
+    def requests(self, rules: tuple[UrlPattern, ...], held: Privileges) -> _Requests:
+        """A request that the catalogue admits for whoever holds these privileges, and one that it refuses.
+
+        Both are of what the rules and the operation have in common; None where there is no such request.
+        """
+        if opens_nothing(self.pattern):
+            # Such a path has several readings, each of which has to be admitted: it stands for itself.
+            request = usual_request(self.operation)
+            required = self._catalogue.required(request)
+            return (request, None) if required is not None and required <= held else (None, request)
+        asked = rules, held & self._asked
+        known = self._answers.get(asked)
+        if known is None:
+            known = self._answers[asked] = self._requests(*asked)
+        return known
+
+    def _requests(self, rules: tuple[UrlPattern, ...], held: Privileges) -> _Requests:
+        admitting = [listed for listed, privileges in self._entries if privileges <= held]
+        refusing = [listed for listed, privileges in self._entries if not privileges <= held]
+        if self._catalogue.unlisted_allowed:
+            return self._first(rules, [_EVERYTHING], refusing), self._first(rules, refusing)
+        refused = self._first(rules, refusing) or self._first(rules, [_EVERYTHING], admitting)
+        return self._first(rules, admitting, refusing), refused
+
+    def _first(
+        self, rules: Iterable[UrlPattern], entries: Iterable[UrlPattern], outside: Sequence[UrlPattern] = ()
+    ) -> CanonicalRequest | None:
+        """A request that a rule and an entry admit, and none of `outside`.
+
+        Where there may be one, but it would take too much to tell, it is one that the operation is for.
+        """
+        if any(other.covers(self.pattern) for other in outside):
+            return None
+        entries = list(entries)
+        if any(entry.covers(self.pattern) for entry in entries):
+            entries = [_EVERYTHING]
+        undecided = False
+        for rule, entry in product(rules, entries):
+            if not may_meet(rule, entry):
+                continue
+            try:
+                found = self._bounds.common((rule, self.pattern, entry), outside)
+            except Undecided:
+                undecided = True
+                continue
+            if found is not None:
+                return CanonicalRequest(self.operation.method, found.path, found.host)
+        return usual_request(self.operation) if undecided else None
 
 
 def usual_request(operation: Operation) -> CanonicalRequest:

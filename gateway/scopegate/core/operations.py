@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -58,8 +58,9 @@ class Operation:
 
 def as_line(text: str, *, most: int = LONGEST_SUMMARY) -> str:
     """What somebody wrote, on one line of at most `most` characters, without those that do not print."""
-    printable = "".join(character for character in " ".join(text.split()) if character.isprintable())
-    return printable if len(printable) <= most else f"{printable[: most - 1].rstrip()}…"
+    kept = "".join(character for character in text if character.isprintable() or character.isspace())
+    line = " ".join(kept.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
 def pattern_of_template(base: str, template: str) -> str:
@@ -74,6 +75,11 @@ def pattern_of_template(base: str, template: str) -> str:
     starred = _PARAMETER.sub("*", base.rstrip("/") + template)
     path = _NOT_MATCHED.split(starred, maxsplit=1)[0]
     return UrlPattern.parse(quote(path, safe=_LITERAL)).text
+
+
+def is_more_than_a_path(template: str) -> bool:
+    """Whether a template has a query or a fragment, which its pattern has not."""
+    return _NOT_MATCHED.search(_PARAMETER.sub("*", template)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,12 @@ class DraftedEntry:
 
     endpoint: Endpoint
     operations: tuple[Operation, ...]
-    overlap: Overlap | None = field(default=None)
+    overlap: Overlap | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every active user may call it."""
+        return not self.endpoint.privileges and self.overlap is None
 
 
 def draft(operations: Iterable[Operation]) -> tuple[DraftedEntry, ...]:

@@ -26,10 +26,10 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     source = ROOT / "gateway"
     expected = {
         str(path.relative_to(source))
-        for pattern in ("*.py", "*.lua", "py.typed")
+        for pattern in ("*.py", "*.lua", "*.jsonl", "py.typed")
         for path in (source / "scopegate").rglob(pattern)
     }
-    expected |= {f"scopegate/demo/policies/{path.name}" for path in (ROOT / "policies").glob("*.yaml")}
+    expected |= {f"scopegate/demo/policies/{path.name}" for path in (ROOT / "policies").glob("*.*")}
     assert expected <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -103,6 +103,7 @@ async def test_what_is_settled_for_unlisted_endpoints_stays_unless_it_is_said(ap
         (body(roles={"a/b~c": {"privileges": []}}, groups={}), "/roles/a~1b~0c", "name_invalid"),
         (body(roles={"a:b": {"privileges": ["c d"]}}, groups={}), "/roles/a:b/privileges/0", "name_invalid"),
         (body(groups={"": {"roles": []}}), "/groups/", "name_invalid"),
+        (body(groups={"g" * 5_000: {"roles": []}}), f"/groups/{'g' * 100}", "name_invalid"),
         (body(groups={"a.b": {"roles": ["agent", "boss"]}}), "/groups/a.b/roles/1", "role_undefined"),
         (body(groups={"g": {"roles": ["agent", "agent"]}}), "/groups/g/roles/1", "name_duplicate"),
         ({"endpoints": [], "roles": {}}, "/groups", "required"),

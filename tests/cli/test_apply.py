@@ -163,6 +163,38 @@ def test_a_terminal_is_asked_with_the_plan(
     assert (agents(instance) == ["recordings.view"]) is (code == 0)
 
 
+def test_what_was_changed_since_the_plan_is_not_undone(instance: Instance, policies: Path) -> None:
+    forget_interns(policies)
+    assert instance.run("apply", policies).code == 0
+    ours, theirs = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [*SCOPEGATE, "apply", str(POLICIES), "--prune", "all", *instance.place],
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(instance.env),
+        ) as asking:
+            assert asking.stderr is not None
+            said = ""
+            while "[y/N]" not in said:
+                character = asking.stderr.read(1)
+                assert character, said
+                said += character
+            widen(policies)
+            assert instance.run("apply", policies).code == 0
+            os.write(ours, b"y\n")
+            out, err = asking.communicate(timeout=DEADLINE)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (asking.returncode, out) == (5, "")
+    assert "It was changed since you have read it." in err
+    assert agents(instance) == ["recordings.view", "users.view"]
+    assert instance.run("diff", policies).code == 0
+
+
 def test_what_no_file_names_stays_until_it_is_pruned(instance: Instance, policies: Path) -> None:
     forget_interns(policies)
     applied = instance.run("apply", policies)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from conftest import find_free_port
-from e2e.gateways import serving
+from e2e.gateways import POLICIES, serving
 from e2e.processes import Finished, environment, scopegate
 
 if TYPE_CHECKING:
@@ -260,7 +260,10 @@ def test_over_http_neither_redis_nor_a_server_is_loaded(person: Person) -> None:
         " file=sys.stderr)\n"
     )
     env = environment({"SCOPEGATE_SERVER": person.server, "SCOPEGATE_TOKEN": person.token})
-    for args in (("key", "list"), ("key", "create", "--type", "desktop", "--description", "x"), ("whoami",)):
+    for args in (
+        *(("key", "list"), ("key", "create", "--type", "desktop", "--description", "x"), ("whoami",)),
+        *(("export",), ("apply", POLICIES, "--dry-run")),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", code, *args], capture_output=True, text=True, env=env, check=False
         )

@@ -6,8 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
 
@@ -16,9 +15,6 @@ from scopegate.core.keys import MAX_RULES, KeyRecord, KeyType, Rule
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import Store, layout
 from store.facts import NOW, RULES, TAG, WEEK, key, key_id, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 CHANGERS = 40
 
@@ -221,37 +217,6 @@ async def test_redis_drops_a_key_whose_deletion_is_past_by_its_own_clock(store: 
 
 
 # A broken connection
-
-
-@pytest.fixture
-async def forgetful_store(store_url: str) -> AsyncIterator[Store]:
-    """A store behind a connection that breaks once, after a script ran and before its answer."""
-    broken = False
-    server_path = urlsplit(store_url).path
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal broken
-        up_reader, up_writer = await asyncio.open_unix_connection(server_path)
-        try:
-            while request := await reader.read(65536):
-                up_writer.write(request)
-                answer = await up_reader.read(65536)
-                if b"EVALSHA" in request and not answer.startswith(b"-") and not broken:
-                    broken = True
-                    return
-                writer.write(answer)
-        finally:
-            for one in (writer, up_writer):
-                one.close()
-                await one.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    opened = Store.at(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    yield opened
-    await opened.aclose()
-    server.close()
-    await server.wait_closed()
-    assert broken
 
 
 async def test_a_creation_whose_answer_is_lost_counts_once(forgetful_store: Store, store: Store) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from scopegate.core.catalogue import Endpoint
+from scopegate.core.changes import plan
 from scopegate.core.errors import StaleVersion, StoreUnavailable
 from scopegate.core.policies import Policies
 from scopegate.core.tenants import SCOPED_API, Tenant
@@ -99,6 +100,16 @@ async def test_policies_of_another_version_are_not_replaced(store: Store) -> Non
     assert await store.policies.get() == POLICIES
     await store.policies.put(Policies(), expected=version(POLICIES))
     assert await store.policies.get() == Policies()
+
+
+@pytest.mark.parametrize("forgetful_store", [b"EXEC"], indirect=True)
+async def test_a_replacement_whose_answer_is_lost_is_no_other_version(
+    forgetful_store: Store, store: Store
+) -> None:
+    seen = version(await store.policies.get())
+    applied = await forgetful_store.policies.put(POLICIES, expected=seen)
+    assert applied == Applied(POLICIES, plan(Policies(), POLICIES))
+    assert await store.policies.get() == POLICIES
 
 
 async def test_what_is_settled_for_unlisted_endpoints_belongs_to_the_version(store: Store) -> None:

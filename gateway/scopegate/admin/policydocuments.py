@@ -12,7 +12,7 @@ from scopegate.admin.schemas import Input, Output
 from scopegate.core.catalogue import LONGEST_SUMMARY, Endpoint
 from scopegate.core.changes import Area, Change, ChangeKind
 from scopegate.core.errors import InvalidInput
-from scopegate.core.policies import UNLISTED, Policies, endpoint_label, require_name
+from scopegate.core.policies import LONGEST_POLICY_NAME, UNLISTED, Policies, endpoint_label, require_name
 from scopegate.core.wildcard import MAX_PATTERN_LENGTH
 
 Unlisted = Literal["deny", "allow"]
@@ -206,5 +206,7 @@ def _at(*place: str | int) -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
+        # What is too long for a name is not repeated.
+        parts = (str(part)[:LONGEST_POLICY_NAME] for part in place)
+        pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
         raise InvalidInput(pointer, error.message, hint=error.hint, code=error.code) from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from scopegate.core.errors import NotFound
@@ -21,23 +23,19 @@ if TYPE_CHECKING:
 # The user whose rights the story changes, by taking this role.
 MARIA = "maria"
 ROLE = "supervisor"
-USERS = (
-    User(id="ana", name="Ana Berg", email="ana@example.com", organization="IT", groups=frozenset({"it"})),
-    User(
-        id=MARIA,
-        name="Maria Huber",
-        email="maria@example.com",
-        organization="Sales/Vienna",
-        roles=frozenset({ROLE}),
-    ),
-    User(
-        id="tom",
-        name="Tom Lang",
-        email="tom@example.com",
-        organization="Sales/Vienna",
-        groups=frozenset({"agents"}),
-    ),
-)
+USERS_FILE = "users.jsonl"
+
+
+def _read_users() -> tuple[User, ...]:
+    """The people of the demo: a file with a line of JSON for each, as `user import` takes it."""
+    lines = resources.files(__package__).joinpath(USERS_FILE).read_text(encoding="utf-8").splitlines()
+    return tuple(
+        User(**{**said, "groups": frozenset(said["groups"]), "roles": frozenset(said["roles"])})
+        for said in map(json.loads, lines)
+    )
+
+
+USERS = _read_users()
 
 KEYS_FILE = "keys.env"
 

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from scopegate import policyfiles
 from scopegate.admin.entrance import Entrance
 from scopegate.admin.local import local_api
-from scopegate.admin.plane import guarded_api
+from scopegate.admin.plane import guarded_api, scim_api
 from scopegate.admin.sessioncookie import SessionCookie
-from scopegate.admin.signin import identified
+from scopegate.admin.signin import identified, identified_by_token
 from scopegate.admin.visit import Office
 from scopegate.administration import Authentication
 from scopegate.commands import Commands
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from scopegate.asgi import ASGIApp
     from scopegate.core.principal import User
 
-BASE = "http://admin.test/admin/v1"
+PUBLIC = "http://admin.test"
+BASE = f"{PUBLIC}/admin/v1"
+SCIM = f"{PUBLIC}/scim/v2"
 ORIGIN = "192.0.2.7"
 POLICIES = Path(__file__).parents[2] / "policies"
 
@@ -63,8 +65,13 @@ class ControlPlane:
     @cached_property
     def _remote(self) -> ASGIApp:
         authentication = Authentication(self.store, clock=self.clock)
-        entrance = Entrance(authentication, SessionCookie("http://admin.test"))
+        entrance = Entrance(authentication, SessionCookie(PUBLIC))
         return guarded_api(identified(self._office, entrance), entrance)
+
+    @cached_property
+    def _scim(self) -> ASGIApp:
+        authentication = Authentication(self.store, clock=self.clock)
+        return scim_api(identified_by_token(self._office, authentication), PUBLIC)
 
     @cached_property
     def _local(self) -> ASGIApp:
@@ -85,6 +92,21 @@ class ControlPlane:
         self, role: str, tenants: list[str] | None = None, email: str | None = None
     ) -> httpx.AsyncClient:
         """A client in the name of a new administrator."""
+        return await self.remote(await self.token(role, tenants, email))
+
+    async def provisioner(self, tenant: str = "default") -> httpx.AsyncClient:
+        """A client of SCIM in the name of a new provisioner of a tenant."""
+        return await self.scim(await self.token("provisioner", [tenant], f"scim@{tenant}.example"))
+
+    async def scim(self, token: str | None) -> httpx.AsyncClient:
+        """A client of SCIM that sends a token, or none."""
+        client = await self._client(self._scim, base=SCIM)
+        if token is not None:
+            client.headers["Authorization"] = f"Bearer {token}"
+        return client
+
+    async def token(self, role: str, tenants: list[str] | None = None, email: str | None = None) -> str:
+        """A token of a new administrator."""
         api = await self.local()
         made = await api.post(
             "/administrators",
@@ -92,7 +114,8 @@ class ControlPlane:
         )
         assert made.status_code == 201, made.text
         issued = await api.post("/tokens", json={"description": "Test", "administrator": made.json()["id"]})
-        return await self.remote(issued.json()["secret"])
+        secret: str = issued.json()["secret"]
+        return secret
 
     async def fill(self, policies: Path, users: Iterable[User]) -> None:
         """Put policies into force for the default tenant, and let users be known."""
@@ -100,9 +123,9 @@ class ControlPlane:
         await commands.apply_policies(policyfiles.load(policies).policies)
         await commands.put_users(list(users))
 
-    async def _client(self, app: ASGIApp, origin: str = ORIGIN) -> httpx.AsyncClient:
+    async def _client(self, app: ASGIApp, origin: str = ORIGIN, base: str = BASE) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(app, client=(origin, 50_000))
-        return await self._clients.enter_async_context(httpx.AsyncClient(transport=transport, base_url=BASE))
+        return await self._clients.enter_async_context(httpx.AsyncClient(transport=transport, base_url=base))
 
 
 @asynccontextmanager

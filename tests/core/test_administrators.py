@@ -33,6 +33,7 @@ MAY: dict[Role, set[str]] = {
         *("read_keys", "read_users", "read_policies", "read_settings", "read_audit"),
         *("read_administrators", "read_system_audit"),
     },
+    Role.PROVISIONER: {"provision"},
 }
 
 
@@ -89,6 +90,14 @@ def test_a_system_administrator_is_one_of_all_tenants() -> None:
     with pytest.raises(InvalidInput) as refused:
         administrator(tenants=frozenset({"acme"}))
     assert refused.value.field == "tenants"
+
+
+@pytest.mark.parametrize("tenants", [None, frozenset(), frozenset({"acme", "other"})])
+def test_a_provisioner_is_one_of_one_tenant(tenants: frozenset[str] | None) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        administrator(role=Role.PROVISIONER, tenants=tenants)
+    assert refused.value.field == "tenants"
+    administrator(role=Role.PROVISIONER, tenants=frozenset({"acme"}))
 
 
 @pytest.mark.parametrize(

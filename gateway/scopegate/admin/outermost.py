@@ -15,7 +15,7 @@ from scopegate.problems import problem_fields
 from scopegate.requestid import new_request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from scopegate.admin.line import Turn
     from scopegate.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -77,18 +77,7 @@ class Outermost:
             complete = message["type"] == "http.response.body" and not more
             if message["type"] == "http.response.start":
                 begun = True
-                headers = list(message.get("headers", ()))
-                names = {name for name, _ in headers}
-                headers += [
-                    (name, value)
-                    for name, value in (
-                        (b"x-request-id", request_id.encode("ascii")),
-                        (b"cache-control", b"no-store"),
-                        (b"x-content-type-options", b"nosniff"),
-                    )
-                    if name not in names
-                ]
-                message = {**message, "headers": headers}
+                message = {**message, "headers": _marked(message.get("headers", ()), request_id)}
             await (turn.without(send(message)) if more else send(message))
 
         try:
@@ -99,7 +88,20 @@ class Outermost:
                 log.exception("an administrator's request failed (request id %s)", request_id)
             if not begun:
                 status, fields, body = self._told(error, request_id)
+                fields = _marked(fields, request_id)
                 await send({"type": "http.response.start", "status": status, "headers": fields})
                 await send({"type": "http.response.body", "body": body})
             elif not complete:
                 raise
+
+
+def _marked(fields: Iterable[Field], request_id: str) -> list[Field]:
+    """The fields of an answer, with those that each has."""
+    present = list(fields)
+    names = {name for name, _ in present}
+    ours = (
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    return [*present, *(field for field in ours if field[0] not in names)]

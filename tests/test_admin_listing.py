@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scopegate.admin.listing import cursor_after, first_of, page
+from scopegate.admin.listing import page
 from scopegate.admin.schemas import KeyQuery
 from scopegate.core.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 ITEMS = st.lists(st.tuples(st.integers(0, 3), st.integers()), unique=True)
 
@@ -37,23 +34,6 @@ def test_the_pages_together_are_the_list(
         if cursor is None:
             break
     assert seen == sorted(items, reverse=descending)
-
-
-@given(st.lists(ITEMS), st.integers(1, 5), st.none() | st.tuples(st.integers(0, 3), st.integers()))
-async def test_a_page_of_what_comes_in_pieces_is_the_page_of_all(
-    pieces: list[list[tuple[int, int]]], limit: int, after: tuple[int, int] | None
-) -> None:
-    pieces = [list(piece) for piece in pieces]
-
-    async def coming() -> AsyncIterator[list[tuple[int, int]]]:
-        for piece in pieces:
-            yield piece
-
-    query = KeyQuery(limit=limit)
-    if after is not None:
-        query = KeyQuery(limit=limit, cursor=cursor_after(query, list(after)))
-    together = [item for piece in pieces for item in piece]
-    assert await first_of(coming(), query, in_order) == page(together, query, in_order, descending=False)
 
 
 def test_what_went_meanwhile_makes_no_item_come_twice_or_never() -> None:

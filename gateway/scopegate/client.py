@@ -19,6 +19,7 @@ import pydantic
 from scopegate.admin import policydocuments, schemas
 from scopegate.admin.driftdocuments import DriftReport, DriftRequest
 from scopegate.admin.endpointdocuments import Endpoint, EndpointPage
+from scopegate.clientdirectory import DirectoryCalls, part
 from scopegate.core.errors import ScopegateError
 from scopegate.core.loopback import is_loopback
 
@@ -37,7 +38,8 @@ _WRONG_ADDRESS = "Check its address: it is that of --admin-listen."
 _SCOPED_API = "/flags/scoped-api"
 # What belongs to a tenant; all else is about the system as a whole.
 _OF_TENANTS = (
-    *("/keys", "/quota", "/decisions", "/flags", "/users", "/policies", "/endpoints", "/drift", "/audit"),
+    *("/keys", "/quota", "/decisions", "/flags", "/policies", "/endpoints", "/drift", "/audit"),
+    *("/users", "/groups", "/roles", "/organizations"),
 )
 _NOTHING: tuple[Any, ...] = (None, [], ())
 
@@ -76,7 +78,7 @@ class Description:
     clock: datetime | None
 
 
-class Client:
+class Client(DirectoryCalls):
     """The administration API of one control plane, for one tenant.
 
     Args:
@@ -144,12 +146,11 @@ class Client:
 
     def versioned_key(self, key_id: str) -> tuple[schemas.KeyDetails, str]:
         """The same, and the entity tag of its version, for a change of nothing else."""
-        response = self._send("GET", f"/keys/{_part(key_id)}")
-        return _read(schemas.KeyDetails, response), response.headers.get("ETag", "")
+        return self._versioned(schemas.KeyDetails, f"/keys/{part(key_id)}")
 
     def key_usage(self, key_id: str, **period: Any) -> schemas.KeyUsage:  # noqa: ANN401 -- `schemas.UsageQuery`
         """What came of the requests with a key."""
-        return self._get(schemas.KeyUsage, f"/keys/{_part(key_id)}/usage", period)
+        return self._get(schemas.KeyUsage, f"/keys/{part(key_id)}/usage", period)
 
     def quota(self) -> schemas.Quota:
         """How many of the keys that the tenant may have there are."""
@@ -167,58 +168,56 @@ class Client:
 
     def edit_key(self, key_id: str, edit: schemas.KeyEdit, *, etag: str | None = None) -> schemas.ChangedKey:
         """Other values for a key. With an `etag` only if that is its version; so with all that take one."""
-        return self._changed("PATCH", f"/keys/{_part(key_id)}", edit, etag=etag or ANY)
+        return self._changed("PATCH", f"/keys/{part(key_id)}", edit, etag=etag or ANY)
 
     def enable_key(self, key_id: str, *, etag: str | None = None) -> schemas.ChangedKey:
         """A key that was disabled is enabled."""
-        return self._changed("POST", f"/keys/{_part(key_id)}:enable", etag=etag)
+        return self._changed("POST", f"/keys/{part(key_id)}:enable", etag=etag)
 
     def disable_key(self, key_id: str, *, etag: str | None = None) -> schemas.ChangedKey:
         """A key is disabled at once."""
-        return self._changed("POST", f"/keys/{_part(key_id)}:disable", etag=etag)
+        return self._changed("POST", f"/keys/{part(key_id)}:disable", etag=etag)
 
     def extend_key(
         self, key_id: str, extension: schemas.Extension, *, etag: str | None = None
     ) -> schemas.ChangedKey:
         """Another expiry for a key."""
-        return self._changed("POST", f"/keys/{_part(key_id)}:extend", extension, etag=etag)
+        return self._changed("POST", f"/keys/{part(key_id)}:extend", extension, etag=etag)
 
     def rotate_key(
         self, key_id: str, rotation: schemas.Rotation, *, etag: str | None = None
     ) -> schemas.IssuedKey:
         """Another secret for a key."""
-        path = f"/keys/{_part(key_id)}:rotate"
+        path = f"/keys/{part(key_id)}:rotate"
         return _read(schemas.IssuedKey, self._change("POST", path, rotation, etag=etag))
 
     def duplicate_key(
         self, key_id: str, duplication: schemas.Duplication, *, idempotency_key: str | None = None
     ) -> schemas.IssuedKey:
         """A new key like another one, and its secret. It is sent again as `create_key` is."""
-        return self._issue(
-            schemas.IssuedKey, f"/keys/{_part(key_id)}:duplicate", duplication, idempotency_key
-        )
+        return self._issue(schemas.IssuedKey, f"/keys/{part(key_id)}:duplicate", duplication, idempotency_key)
 
     def delete_key(self, key_id: str, *, etag: str | None = None) -> None:
         """A key is deleted for good."""
-        self._change("DELETE", f"/keys/{_part(key_id)}", etag=etag)
+        self._change("DELETE", f"/keys/{part(key_id)}", etag=etag)
 
     def set_rules(
         self, key_id: str, rules: schemas.RulesBody, *, etag: str | None = None
     ) -> schemas.ChangedKey:
         """Other rules for a custom key, in place of all that it has."""
-        return self._changed("PUT", f"/keys/{_part(key_id)}/rules", rules, etag=etag or ANY)
+        return self._changed("PUT", f"/keys/{part(key_id)}/rules", rules, etag=etag or ANY)
 
     def add_rules(
         self, key_id: str, rules: schemas.RulesBody, *, etag: str | None = None
     ) -> schemas.ChangedKey:
         """More rules for a custom key."""
-        return self._changed("POST", f"/keys/{_part(key_id)}/rules:add", rules, etag=etag)
+        return self._changed("POST", f"/keys/{part(key_id)}/rules:add", rules, etag=etag)
 
     def remove_rules(
         self, key_id: str, removal: schemas.RulesRemoval, *, etag: str | None = None
     ) -> schemas.ChangedKey:
         """Fewer rules for a custom key."""
-        return self._changed("POST", f"/keys/{_part(key_id)}/rules:remove", removal, etag=etag)
+        return self._changed("POST", f"/keys/{part(key_id)}/rules:remove", removal, etag=etag)
 
     def preview_key(self, draft: schemas.KeyDraft) -> schemas.KeyPreview:
         """What would become of a draft; no key is made."""
@@ -241,12 +240,6 @@ class Client:
         """Why a key opens a request, or not; nothing is sent to the API that is protected."""
         return _read(schemas.Explanation, self._send("POST", "/decisions:explain", body=request))
 
-    # Users
-
-    def users(self, **filters: Any) -> Iterator[schemas.User]:  # noqa: ANN401 -- those of `schemas.UserQuery`
-        """All people whom the filters of `schemas.UserQuery` admit."""
-        return self._pages(schemas.UserPage, "/users", filters)
-
     # Endpoints
 
     def endpoints(self, **filters: Any) -> Iterator[Endpoint]:  # noqa: ANN401 -- those of `EndpointQuery`
@@ -261,15 +254,13 @@ class Client:
 
     def policies(self) -> tuple[policydocuments.TenantPolicies, str]:
         """All policies in force, and the entity tag of their version."""
-        response = self._send("GET", "/policies")
-        return _read(policydocuments.TenantPolicies, response), response.headers.get("ETag", "")
+        return self._versioned(policydocuments.TenantPolicies, "/policies")
 
     def replace_policies(
         self, policies: policydocuments.PoliciesBody, *, etag: str
     ) -> policydocuments.PolicyChanges:
         """Other policies in place of those of a version; what that changed."""
-        response = self._change("PUT", "/policies", policies, etag=etag)
-        return _read(policydocuments.PolicyChanges, response)
+        return self._told(policydocuments.PolicyChanges, "PUT", "/policies", policies, etag=etag)
 
     # Flags
 
@@ -358,7 +349,7 @@ class Client:
 
     def revoke_token(self, token_id: str) -> None:
         """A token is good no longer."""
-        self._change("DELETE", f"/tokens/{_part(token_id)}")
+        self._change("DELETE", f"/tokens/{part(token_id)}")
 
     # The server
 
@@ -407,10 +398,25 @@ class Client:
     def _get(self, kind: type[T], path: str, query: dict[str, Any] | None = None) -> T:
         return _read(kind, self._send("GET", path, query))
 
+    def _versioned(self, kind: type[T], path: str) -> tuple[T, str]:
+        response = self._send("GET", path)
+        return _read(kind, response), response.headers.get("ETag", "")
+
+    def _told(
+        self,
+        kind: type[T],
+        method: str,
+        path: str,
+        body: pydantic.BaseModel | None = None,
+        *,
+        etag: str | None = None,
+    ) -> T:
+        return _read(kind, self._change(method, path, body, etag=etag))
+
     def _changed(
         self, method: str, path: str, body: pydantic.BaseModel | None = None, *, etag: str | None = None
     ) -> schemas.ChangedKey:
-        return _read(schemas.ChangedKey, self._change(method, path, body, etag=etag))
+        return self._told(schemas.ChangedKey, method, path, body, etag=etag)
 
     def _issue(self, kind: type[T], path: str, body: pydantic.BaseModel, idempotency_key: str | None) -> T:
         headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
@@ -504,11 +510,11 @@ def _reaching(server: str) -> Iterator[None]:
 
 
 def _tenant(tenant_id: str) -> str:
-    return f"/tenants/{_part(tenant_id)}"
+    return f"/tenants/{part(tenant_id)}"
 
 
 def _administrator(administrator_id: str) -> str:
-    return f"/administrators/{_part(administrator_id)}"
+    return f"/administrators/{part(administrator_id)}"
 
 
 def _mapping(response: httpx.Response, server: str) -> dict[str, Any]:
@@ -519,10 +525,6 @@ def _mapping(response: httpx.Response, server: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ServerUnreachable(f"{server} does not answer as a control plane does.", hint=_WRONG_ADDRESS)
     return content
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")
 
 
 def _parameter(value: Any) -> Any:  # noqa: ANN401 -- what httpx takes

@@ -48,6 +48,10 @@ def user_object(user: User, principal: Principal | None = None) -> JsonObject:
         "active": user.active,
         "groups": sorted(user.groups),
         "roles": sorted(user.roles),
+        "user_name": user.user_name,
+        "external_id": user.external_id,
+        "given_name": user.given_name,
+        "family_name": user.family_name,
     }
     if principal is not None:
         shown["privileges"] = sorted(principal.privileges)

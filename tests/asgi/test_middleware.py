@@ -321,9 +321,9 @@ def test_a_change_counts_at_once(client: TestClient, keys: Mapping[str, IssuedKe
         assert {seen() for _ in range(20)} == {wanted}
 
     wait_for((200, None))
-    on_store(valkey_url, lambda commands: commands.remove_role("maria", "agent"))
+    on_store(valkey_url, lambda commands: commands.remove_roles("maria", ["agent"]))
     wait_for((403, "privilege_missing"))
-    on_store(valkey_url, lambda commands: commands.add_role("maria", "agent"))
+    on_store(valkey_url, lambda commands: commands.add_roles("maria", ["agent"]))
     wait_for((200, None))
     on_store(valkey_url, lambda commands: commands.set_active("maria", active=False))
     wait_for((403, "user_inactive"))

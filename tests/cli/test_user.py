@@ -73,7 +73,7 @@ def test_a_user_is_added_and_deleted(instance: Instance) -> None:
 def test_a_user_gets_only_roles_and_groups_that_are_defined(instance: Instance) -> None:
     for option in ("--role", "--group"):
         refused = instance.run("user", "add", "lou", "--name", "Lou", option, "nobody-defined-it")
-        assert refused.code == 3
+        assert refused.code == 6
         assert "nobody-defined-it" in refused.err
     assert instance.run("user", "show", "lou").code == 3
     assert instance.run("user", "add", "two words", "--name", "Lou").code == 6

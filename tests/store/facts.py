@@ -25,6 +25,8 @@ from scopegate.core.usage import NO_RULE, Batch, Use
 from scopegate.store.signins import BegunSignIn, CommandLine, Handover
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scopegate.store import Store
 
 # Long after the server's own clock, so that nothing expires while a test looks at it.
@@ -61,6 +63,11 @@ def text_of(record: KeyRecord) -> KeyText:
 
 def user(user_id: str = "kim", **changes: Any) -> User:
     return User(**{"id": user_id, "name": user_id.title(), **changes})
+
+
+def each(*people: User) -> dict[str, Callable[[User | None], User]]:
+    """As they are, whoever was there before."""
+    return {one.id: lambda _before, one=one: one for one in people}  # type: ignore[misc]
 
 
 def names(*given: str) -> frozenset[str]:

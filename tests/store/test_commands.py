@@ -492,7 +492,7 @@ async def test_a_rule_has_to_be_of_use_to_the_user_of_the_key(commands: Commands
 
 async def test_what_the_user_has_lost_since_does_not_hinder_another_rule(commands: Commands) -> None:
     changed = await custom(commands, Rule("POST", "https://api.example.com/notes"), user="lou")
-    await commands.remove_role("lou", "editor")
+    await commands.remove_roles("lou", ["editor"])
     added = await commands.add_rules(changed, (STATUS,))
     assert (len(added.record.rules), added.warnings) == (2, ())
 
@@ -588,11 +588,11 @@ async def test_a_duplicate_counts(commands: Commands) -> None:
 
 
 async def test_roles_are_given_and_taken(commands: Commands) -> None:
-    assert (await commands.add_role("nobody", "agent")).roles == {"agent"}
+    assert (await commands.add_roles("nobody", ["agent"])).roles == {"agent"}
     _, principal = await commands.show_user("nobody")
     assert principal.privileges == {"recordings.view"}
-    assert (await commands.add_role("nobody", "agent")).roles == {"agent"}
-    assert (await commands.remove_role("nobody", "agent")).roles == names()
+    assert (await commands.add_roles("nobody", ["agent"])).roles == {"agent"}
+    assert (await commands.remove_roles("nobody", ["agent"])).roles == names()
     _, principal = await commands.show_user("nobody")
     assert principal.privileges == names()
 
@@ -600,13 +600,13 @@ async def test_roles_are_given_and_taken(commands: Commands) -> None:
 async def test_roles_that_make_no_sense_are_refused(commands: Commands) -> None:
     before = await commands.list_users()
     with pytest.raises(NotFound, match="no role 'undefined'"):
-        await commands.add_role("nobody", "undefined")
+        await commands.add_roles("nobody", ["undefined"])
     with pytest.raises(NotFound, match="no user 'who'"):
-        await commands.add_role("who", "agent")
+        await commands.add_roles("who", ["agent"])
     with pytest.raises(NotFound, match="no user 'who'"):
-        await commands.remove_role("who", "agent")
+        await commands.remove_roles("who", ["agent"])
     with pytest.raises(NotFound, match="does not hold the role 'agent' directly"):
-        await commands.remove_role("kim", "agent")  # who has it through a group
+        await commands.remove_roles("kim", ["agent"])  # who has it through a group
     assert await commands.list_users() == before
 
 

@@ -12,7 +12,7 @@ import pytest
 from scopegate.core.audit import parse
 from scopegate.core.errors import Conflict
 from scopegate.store import Store, layout
-from store.facts import TAG, user
+from store.facts import TAG, each, user
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,12 +23,12 @@ NAMES = layout.user_names(TAG)
 WAYS: dict[str, Callable[[Store, User], Awaitable[object]]] = {
     "add": lambda store, one: store.users.add(one),
     "put": lambda store, one: store.users.put([one]),
-    "put each": lambda store, one: first_of(store.users.put_each([one])),
+    "put each": lambda store, one: only(store.users.put_each(each(one))),
 }
 
 
-async def first_of(outcomes: Awaitable[list[Any]]) -> object:
-    [outcome] = await outcomes
+async def only(outcomes: Awaitable[dict[str, Any]]) -> object:
+    [outcome] = (await outcomes).values()
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -128,24 +128,28 @@ async def test_of_many_in_one_step_each_stands_or_falls_alone(store: Store) -> N
         user("f"),
     ]
 
-    def admit(before: User | None, one: User) -> None:
-        if one.id == "c":
-            assert before is not None
-            assert before.organization == "IT"
-            raise Conflict("Not that one.")
+    def refuse(before: User | None) -> User:
+        assert before is not None
+        assert before.organization == "IT"
+        raise Conflict("Not that one.")
 
-    outcomes = await store.users.put_each(people, admit)
-    assert [one if isinstance(one, str) else type(one) for one in outcomes] == [
-        *("unchanged", "changed", Conflict, "added", Conflict, "added"),
-    ]
+    outcomes = await store.users.put_each(each(*people) | {"c": refuse})
+    assert {name: one if isinstance(one, str) else type(one) for name, one in outcomes.items()} == {
+        "a": "unchanged",
+        "b": "changed",
+        "c": Conflict,
+        "d": "added",
+        "e": Conflict,
+        "f": "added",
+    }
     assert [one.id for one in await store.users.all()] == ["a", "b", "c", "d", "f"]
     assert (await store.users.get("c")).organization == "IT"
 
 
 async def test_one_entry_tells_of_many_and_who_got_which_rights(store: Store) -> None:
     await store.users.put([user("a", roles=frozenset({"agent"}))])
-    await store.users.put_each([user("a", organization="IT"), user("b", groups=frozenset({"agents"}))])
-    await store.users.put_each([user("a", organization="IT")])
+    await store.users.put_each(each(user("a", organization="IT"), user("b", groups=frozenset({"agents"}))))
+    await store.users.put_each(each(user("a", organization="IT")))
     [line] = [line async for line in store.audit.backwards()][:1]
     told = parse(line)
     assert (told["action"], told["target"]) == ("user.import", {"kind": "users", "id": ""})

@@ -15,7 +15,7 @@ from scopegate.core.principal import Group, User
 from scopegate.core.tenants import Tenant
 from scopegate.core.usersearch import UserSearch, place_of, words
 from scopegate.store import Store, layout, usersearch
-from store.facts import TAG, key, names, user
+from store.facts import TAG, each, key, names, user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ async def test_each_kind_of_change_is_seen_at_once(store: Store, other: Store) -
     assert await ids(store, lang) == ["tom"]
     await other.users.put([user("zoe", name="Zoe Lang"), user("kim", name="Kim")])
     assert await ids(store, lang) == ["tom", "zoe"]
-    await other.users.put_each([user("kim", name="Kim Lang")])
+    await other.users.put_each(each(user("kim", name="Kim Lang")))
     assert await ids(store, lang) == ["kim", "tom", "zoe"]
     await other.users.change("tom", lambda one: replace(one, name="Tom Kurz"))
     assert await ids(store, lang) == ["kim", "zoe"]
@@ -93,7 +93,7 @@ async def test_after_many_changes_the_index_is_made_anew(
     for number in range(10):
         await store.users.add(user(f"{number}"))
         assert len(await ids(store)) == number + 1
-    await store.users.put_each([user(f"a{number}") for number in range(10)])
+    await store.users.put_each(each(*(user(f"a{number}") for number in range(10))))
     assert len(await ids(store)) == 20
     people = await store.people.people()
     assert (len(people.settled), people.changed) == (20, frozenset())
@@ -203,7 +203,7 @@ async def test_whatever_is_done_a_search_finds_what_a_look_at_everybody_does(
                 case "put":
                     await writer.users.put(what)
                 case "each":
-                    await writer.users.put_each(what)
+                    await writer.users.put_each(each(*what))
                 case "delete":
                     await writer.users.delete(what)
                 case "join":

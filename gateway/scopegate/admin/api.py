@@ -19,6 +19,7 @@ from scopegate.admin import (
     drift,
     endpoints,
     flags,
+    groups,
     keys,
     oidc,
     policies,
@@ -60,7 +61,7 @@ def create_api(entrance: Entrance | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    of_tenants = (bulk, keys, quota, users, policies, decisions, endpoints, drift, flags, audit)
+    of_tenants = (bulk, keys, quota, users, groups, policies, decisions, endpoints, drift, flags, audit)
     for routes in (*of_tenants, tenants, administrators, reference):
         api.include_router(routes.router, prefix=PREFIX)
     if entrance is not None:

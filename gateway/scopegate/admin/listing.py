@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from hashlib import sha256
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scopegate.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -42,7 +41,7 @@ def place_of(query: PageQuery) -> Any:  # noqa: ANN401 -- as above
         padded = query.cursor + "=" * (-len(query.cursor) % 4)
         filters, place = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
     except (ValueError, TypeError) as error:
-        raise _no_cursor() from error
+        raise no_cursor() from error
     if filters != _filters(query):
         raise InvalidInput(
             "query:cursor",
@@ -80,7 +79,7 @@ def page(
                 item for item in ordered if (order(item) < place if descending else order(item) > place)
             ]
         except TypeError as error:
-            raise _no_cursor() from error
+            raise no_cursor() from error
     shown = ordered[: query.limit]
     return shown, cursor_after(query, order(shown[-1])) if len(ordered) > len(shown) else None
 
@@ -92,26 +91,8 @@ def point_on(request: Request, response: Response, cursor: str | None) -> None:
         response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
 
 
-async def first_of(
-    found: AsyncIterator[Sequence[T]], query: PageQuery, order: Callable[[T], list[Any]]
-) -> tuple[list[T], str | None]:
-    """As `page`, the smallest first, of items that come some at a time and are too many to be kept."""
-    place = place_of(query)
-    first: list[tuple[list[Any], T]] = []
-    more = False
-    async for items in found:
-        ordered = ((order(item), item) for item in items)
-        try:
-            first += [one for one in ordered if place is None or one[0] > place]
-        except TypeError as error:
-            raise _no_cursor() from error
-        first.sort(key=itemgetter(0))
-        more = more or len(first) > query.limit
-        del first[query.limit :]
-    return [item for _, item in first], cursor_after(query, first[-1][0]) if more else None
-
-
-def _no_cursor() -> InvalidInput:
+def no_cursor() -> InvalidInput:
+    """The error that says that a cursor is none of ours."""
     return InvalidInput(
         "query:cursor",
         "This is no cursor.",

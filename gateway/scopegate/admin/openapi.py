@@ -109,8 +109,10 @@ def methods_of(described: dict[str, Any], path: str) -> list[str]:
 
 @cache
 def _pattern(template: str) -> re.Pattern[str]:
+    # The id of a user may have slashes and colons.
+    held = ".*" if "{user_id}" in template else "[^/:]+"
     literals = re.split(r"\{\w+\}", template)
-    return re.compile("[^/:]+".join(map(re.escape, literals)))
+    return re.compile(held.join(map(re.escape, literals)))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -474,8 +474,8 @@ class UserQuery(PageQuery):
     filter: list[str] = Field(
         default=[],
         max_length=20,
-        description="Conditions `field:operator:value`; fields: id, name, email, organization, group, role; "
-        "operators: equals, contains, starts.",
+        description="Conditions `field:operator:value`; fields: id, name, email, organization, group, role, "
+        "user_name, external_id; operators: equals, contains, starts, ends.",
     )
     active: bool | None = Field(default=None, description="Only people who are active, or who are not.")
 
@@ -490,6 +490,10 @@ class User(Output):
     active: bool
     groups: list[str]
     roles: list[str]
+    user_name: str | None = Field(default=None, description="With what they sign in elsewhere; null: the id.")
+    external_id: str | None = Field(default=None, description="What the provisioning system calls them.")
+    given_name: str | None = None
+    family_name: str | None = None
 
 
 class UserWithPrivileges(User):

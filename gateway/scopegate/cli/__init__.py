@@ -23,6 +23,7 @@ from scopegate.cli.drift import drift
 from scopegate.cli.endpoint import endpoint_group
 from scopegate.cli.explain import explain
 from scopegate.cli.flag import flag_group
+from scopegate.cli.group import group_group, organization_group, role_group
 from scopegate.cli.invocation import Invocation
 from scopegate.cli.key import key_group
 from scopegate.cli.openapi import openapi_group
@@ -85,6 +86,9 @@ for command in (
     export,
     policy_group,
     user_group,
+    group_group,
+    role_group,
+    organization_group,
     flag_group,
     audit_group,
     tenant_group,

@@ -7,6 +7,7 @@ from scopegate.commands.bulk import BulkCommands, Imported, Outcome
 from scopegate.commands.drift import DriftCommands
 from scopegate.commands.endpoints import EndpointCommands
 from scopegate.commands.explaining import Explaining, Explanation
+from scopegate.commands.groups import GroupCommands
 from scopegate.commands.issuing import IssuedKey
 from scopegate.commands.keys import EditedKey
 from scopegate.commands.policies import PolicyCommands
@@ -25,6 +26,7 @@ class Commands(
     UsageCommands,
     UserCommands,
     ProvisioningCommands,
+    GroupCommands,
     PolicyCommands,
     EndpointCommands,
     DriftCommands,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from scopegate.core.errors import Conflict, InvalidInput, NotFound
@@ -20,6 +21,14 @@ LONGEST_ORGANIZATION = 500  # characters
 DEEPEST = 10  # levels of organizations
 MOST_HELD = 1_000  # groups, and roles, of one person
 SEPARATOR = "/"  # between an organization and the one below it
+
+
+class Put(StrEnum):
+    """What became of a person who was to be stored."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
 
 
 def require_person(user: User) -> User:

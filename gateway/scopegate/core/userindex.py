@@ -121,9 +121,9 @@ class UserIndex:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def rows_of(self, ids: Iterable[str]) -> Bits:
-        """Those of `ids` who are here."""
-        return bits_of([self._rows[one] for one in ids if one in self._rows], len(self))
+    def rows_of(self, ids: Iterable[str]) -> frozenset[int]:
+        """The rows of those of `ids` who are here."""
+        return frozenset(self._rows[one] for one in ids if one in self._rows)
 
     def find(
         self, search: UserSearch, *, after: Place | None, most: int, but: Bits = 0
@@ -138,9 +138,8 @@ class UserIndex:
         if search.organization is not None:
             bits &= self._below(search.organization)
         if search.group is not None:
-            bits &= self._known(
-                ("group", search.group), lambda: self._of(UserField.GROUP, search.group or "")
-            )
+            group = search.group
+            bits &= self._known(("group", group), lambda: self.having(UserField.GROUP, group))
         for word in sorted(search.words, key=len, reverse=True):
             bits &= self._known(("word", word), lambda word=word: self._words.beginning(word))  # type: ignore[misc]
             yield
@@ -150,10 +149,9 @@ class UserIndex:
             bits = yield from self._meeting(condition, bits)
         return [self._place(row) for row in first_of(bits, start, most)]
 
-    def count(self, field: UserField, value: str, *, but: Bits = 0) -> int:
-        """How many have this organization, group or role, without the rows `but`."""
-        rows = self._terms[field].of(value)
-        return len(rows) if not but else (bits_of(rows, len(self)) & ~but).bit_count()
+    def having(self, field: UserField, value: str) -> Sequence[int]:
+        """The rows that have this organization, group or role."""
+        return self._terms[field].of(value)
 
     def values(self, field: UserField) -> Sequence[str]:
         """The organizations, groups or roles that there are, in order."""
@@ -161,9 +159,6 @@ class UserIndex:
 
     def _place(self, row: int) -> Place:
         return self._columns[UserField.NAME][row] or "", self._ids[row]
-
-    def _of(self, field: UserField, value: str) -> Sequence[int]:
-        return self._terms[field].of(value)
 
     def _below(self, organization: str) -> Bits:
         paths = self._terms[UserField.ORGANIZATION]
@@ -211,18 +206,21 @@ class People:
         self.recent = recent
         self.changed = changed
         self._outdated = settled.rows_of(changed)
+        self._but = bits_of(tuple(self._outdated), len(settled))
 
     def find(
         self, search: UserSearch, *, after: Place | None, most: int
     ) -> Generator[None, None, list[Place]]:
         """The first of those whom `search` admits, behind the place `after`."""
-        settled = yield from self.settled.find(search, after=after, most=most, but=self._outdated)
+        settled = yield from self.settled.find(search, after=after, most=most, but=self._but)
         recent = yield from self.recent.find(search, after=after, most=most)
         return list(merge(settled, recent))[:most]
 
     def count(self, field: UserField, value: str) -> int:
         """How many have this organization, group or role."""
-        return self.settled.count(field, value, but=self._outdated) + self.recent.count(field, value)
+        settled = self.settled.having(field, value)
+        outdated = sum(map(self._outdated.__contains__, settled)) if self._outdated else 0
+        return len(settled) - outdated + len(self.recent.having(field, value))
 
     def values(self, field: UserField) -> list[str]:
         """The organizations, groups or roles that somebody has, in order."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 from scopegate.core.deeds import user_added, user_changed, user_deleted, user_put, users_imported
-from scopegate.core.directory import folded_login, login_of, no_such_user
+from scopegate.core.directory import Put, folded_login, login_of, no_such_user
 from scopegate.core.errors import Conflict, ScopegateError, UnreadableRecord
 from scopegate.core.principal import User
 from scopegate.store import layout
@@ -16,7 +15,7 @@ from scopegate.store.logins import Logins
 from scopegate.store.records import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
 
 PAGE = 200  # users that are read in one step
 _AT_A_TIME = 50  # users between two turns of the event loop
-
-
-class Put(StrEnum):
-    """What became of a user who was to be stored."""
-
-    ADDED = "added"
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
 
 
 class Directory:
@@ -71,38 +62,38 @@ class Directory:
         await self._journal.transaction(write, *self._records(wanted))
 
     async def put_each(
-        self,
-        users: Sequence[User],
-        admit: Callable[[User | None, User], None] = lambda _before, _user: None,
-    ) -> list[Put | ScopegateError]:
-        """Store users in one step, each of whom stands or falls alone, and say what became of each.
+        self, people: Mapping[str, Callable[[User | None], User]]
+    ) -> dict[str, Put | ScopegateError]:
+        """Store users in one step, each of whom stands or falls alone, and say by id what became of each.
 
         One entry of the audit log tells of all of them.
 
         Args:
-            users: no two have the same id; one whose id is known is replaced.
-            admit: raises what is wrong with a user, given who was there before; it may run more than once.
+            people: by id, what makes the user out of the present one, or None, and raises what is wrong;
+                it may run more than once.
         """
-        ids = [user.id for user in users]
 
-        async def write(pipe: Pipeline) -> list[Put | ScopegateError]:
-            before = await self._present(pipe, ids)
+        async def write(pipe: Pipeline) -> dict[str, Put | ScopegateError]:
+            before = await self._present(pipe, people)
+            made = {user_id: _made(make, before.get(user_id)) for user_id, make in people.items()}
+            users = [user for user in made.values() if isinstance(user, User)]
             logins = await Logins.read(pipe, self._tag, [*before.values(), *users])
-            outcomes: list[Put | ScopegateError] = []
+            outcomes: dict[str, Put | ScopegateError] = {}
             stored: list[tuple[User | None, User]] = []
-            for user in users:
-                present = before.get(user.id)
-                if present == user:
-                    outcomes.append(Put.UNCHANGED)
-                    continue
-                try:
-                    admit(present, user)
-                    logins.take(present, user)
-                except ScopegateError as error:
-                    outcomes.append(error)
-                    continue
-                stored.append((present, user))
-                outcomes.append(Put.ADDED if present is None else Put.CHANGED)
+            for user_id, user in made.items():
+                present = before.get(user_id)
+                if isinstance(user, ScopegateError):
+                    outcomes[user_id] = user
+                elif present == user:
+                    outcomes[user_id] = Put.UNCHANGED
+                else:
+                    try:
+                        logins.take(present, user)
+                    except Conflict as error:
+                        outcomes[user_id] = error
+                        continue
+                    stored.append((present, user))
+                    outcomes[user_id] = Put.ADDED if present is None else Put.CHANGED
             deed = users_imported(stored)
             if deed is not None:
                 await self._journal.begin(pipe, deed)
@@ -113,7 +104,7 @@ class Directory:
                 logins.queue(pipe)
             return outcomes
 
-        return await self._journal.transaction(write, *self._records(ids))
+        return await self._journal.transaction(write, *self._records(people))
 
     async def add(self, user: User) -> None:
         """Store a user who is not known yet.
@@ -289,6 +280,13 @@ class Directory:
     def _queue(self, pipe: Pipeline, user: User) -> None:
         pipe.set(layout.user_record(self._tag, user.id), encode(user))
         pipe.zadd(layout.user_index(self._tag), {user.id: 0})
+
+
+def _made(make: Callable[[User | None], User], before: User | None) -> User | ScopegateError:
+    try:
+        return make(before)
+    except ScopegateError as error:
+        return error
 
 
 def _readable(raw: bytes | None) -> User | None:

@@ -255,15 +255,13 @@ class Client(DirectoryCalls):
 
     def policies(self) -> tuple[policydocuments.TenantPolicies, str]:
         """All policies in force, and the entity tag of their version."""
-        response = self._send("GET", "/policies")
-        return _read(policydocuments.TenantPolicies, response), response.headers.get("ETag", "")
+        return self._versioned(policydocuments.TenantPolicies, "/policies")
 
     def replace_policies(
         self, policies: policydocuments.PoliciesBody, *, etag: str
     ) -> policydocuments.PolicyChanges:
         """Other policies in place of those of a version; what that changed."""
-        response = self._change("PUT", "/policies", policies, etag=etag)
-        return _read(policydocuments.PolicyChanges, response)
+        return self._told(policydocuments.PolicyChanges, "PUT", "/policies", policies, etag=etag)
 
     # Flags
 

@@ -57,6 +57,23 @@ CHANGES = {
     "POST /keys:import": Change("POST", "/keys:import", {"keys": [{"type": "desktop", "description": "d"}]}),
     "PUT /policies": Change(
         "PUT", "/policies", {"endpoints": [], "roles": {"new": {"privileges": []}}, "groups": {}}, ANYHOW
+    "POST /users": Change("POST", "/users", {"id": "new", "name": "New"}),
+    "POST /users:import": Change("POST", "/users:import", {"users": [{"id": "new", "name": "New"}]}),
+    "PATCH /users/{user_id}": Change("PATCH", "/users/{user_id}", {"name": "Else"}, ANYHOW),
+    "DELETE /users/{user_id}": Change("DELETE", "/users/{user_id}"),
+    "POST /users/{user_id}:activate": Change("POST", "/users/{inactive_id}:activate"),
+    "POST /users/{user_id}:deactivate": Change("POST", "/users/{user_id}:deactivate"),
+    "POST /users/{user_id}/roles:add": Change(
+        "POST", "/users/{inactive_id}/roles:add", {"roles": ["{role}"]}
+    ),
+    "POST /users/{user_id}/roles:remove": Change(
+        "POST", "/users/{user_id}/roles:remove", {"roles": ["{role}"]}
+    ),
+    "POST /groups": Change("POST", "/groups", {"id": "new"}),
+    "PATCH /groups/{group_id}": Change("PATCH", "/groups/{group_id}", {"name": "Else"}, ANYHOW),
+    "DELETE /groups/{group_id}": Change("DELETE", "/groups/{group_id}"),
+    "POST /groups/{group_id}/members": Change(
+        "POST", "/groups/{group_id}/members", {"add": ["{user_id}"]}
     ),
     "POST /users": Change("POST", "/users", {"id": "new", "name": "New"}),
     "POST /users:import": Change("POST", "/users:import", {"users": [{"id": "new", "name": "New"}]}),

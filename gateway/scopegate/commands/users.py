@@ -73,7 +73,7 @@ class UserCommands(OnTenant):
         return await self._store.people.find(search, after=after, most=most)
 
     async def show_user(self, user_id: str) -> tuple[User, Principal]:
-        """A user of the directory and the privileges held now, none where a privilege source knows nobody.
+        """A user of the directory and the privileges held now, as `resolved`.
 
         Raises:
             NotFound: there is no such user.
@@ -217,7 +217,7 @@ class UserCommands(OnTenant):
         )
 
     async def resolved(self, user: User) -> tuple[User, Principal]:
-        """`user`, and the privileges held now.
+        """`user`, and the privileges held now, none where a privilege source knows nobody.
 
         Raises:
             PrivilegesUnavailable: nobody can tell the privileges.

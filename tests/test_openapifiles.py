@@ -163,7 +163,7 @@ def test_path_items_are_found_where_they_are_referred_to(file: Path) -> None:
 
 
 def test_methods_that_the_gateway_refuses_are_left_out_and_told(file: Path) -> None:
-    others = {"LINK": {}, "PURGE": {}}
+    others: dict[str, Any] = {"LINK": {}, "PURGE": {}}
     found = of_paths(file, {"/a": {"trace": {}, "query": {}, "additionalOperations": others, "head": {}}})
     assert [one.label for one in found.operations] == ["HEAD /a"]
     assert [note.split(";")[0] for note in found.notes] == [

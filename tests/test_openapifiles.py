@@ -163,8 +163,8 @@ def test_path_items_are_found_where_they_are_referred_to(file: Path) -> None:
 
 
 def test_methods_that_the_gateway_refuses_are_left_out_and_told(file: Path) -> None:
-    paths = {"/a": {"trace": {}, "query": {}, "additionalOperations": {"LINK": {}, "PURGE": {}}, "head": {}}}
-    found = of_paths(file, paths)
+    others: dict[str, Any] = {"LINK": {}, "PURGE": {}}
+    found = of_paths(file, {"/a": {"trace": {}, "query": {}, "additionalOperations": others, "head": {}}})
     assert [one.label for one in found.operations] == ["HEAD /a"]
     assert [note.split(";")[0] for note in found.notes] == [
         f"Left out: {method} /a" for method in ("TRACE", "QUERY", "LINK", "PURGE")

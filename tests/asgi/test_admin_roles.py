@@ -48,6 +48,7 @@ async def test_an_auditor_reads_everything(plane: ControlPlane, api: httpx.Async
     for path, body in (
         ("/keys:preview", {"type": "external"}),
         ("/decisions:explain", {"key_id": ids["key_id"], "method": "GET", "url": "/x"}),
+        ("/drift", {"operations": [{"method": "GET", "url": "/x"}]}),
     ):
         assert f"/admin/v1{path}" in LOOKING
         assert (await auditor.post(path, json=body)).status_code == 200
@@ -98,6 +99,8 @@ async def test_tenants_of_others_do_not_exist(plane: ControlPlane, api: httpx.As
             await eva.get("/users", params=params),
             await eva.get("/audit", params=params),
             await eva.get("/quota", params=params),
+            await eva.get("/endpoints", params=params),
+            await eva.post("/drift", json={"operations": [{"method": "GET", "url": "/x"}]}, params=params),
             await eva.put("/flags/scoped-api", json={"on": True}, params=params),
             await eva.get(f"/tenants/{tenant}"),
             await eva.get(f"/tenants/{tenant}/settings"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from scopegate.admin.driftdocuments import ApiOperation
     from scopegate.cli.invocation import Invocation
+    from scopegate.openapifiles import ApiDescription
 
 _SENT = ("method", "url", "operation_id", "summary", "privileges")
 
@@ -26,7 +27,12 @@ _SENT = ("method", "url", "operation_id", "summary", "privileges")
 @reading_options
 @through_api
 def drift(
-    invocation: Invocation, spec: Path, was: Path | None, base_path: str | None, privileges_from: str
+    invocation: Invocation,
+    spec: Path,
+    was: Path | None,
+    base_path: str | None,
+    privileges_from: str,
+    only: tuple[str, ...],
 ) -> int:
     """Tell which keys begin to cover operations that an API adds, and whether they open them.
 
@@ -36,7 +42,7 @@ def drift(
     from scopegate.cli.bodies import body  # noqa: PLC0415
 
     def operations(path: Path) -> list[ApiOperation]:
-        return _operations(path, base_path, privileges_from)
+        return _operations(described(path, base_path, privileges_from, only))
 
     before = {} if was is None else {"before": operations(was)}
     request = body(DriftRequest, operations=operations(spec), **before)
@@ -47,10 +53,9 @@ def drift(
     return Exit.NEGATIVE if report.grows else Exit.OK
 
 
-def _operations(path: Path, base_path: str | None, privileges_from: str) -> list[ApiOperation]:
+def _operations(found: ApiDescription) -> list[ApiOperation]:
     from scopegate.admin.driftdocuments import ApiOperation  # noqa: PLC0415 -- as above
 
-    found = described(path, base_path, privileges_from)
     objects = map(operation_object, found.operations)
     return [ApiOperation(**{name: one[name] for name in _SENT}) for one in objects]
 

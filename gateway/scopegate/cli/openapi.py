@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +38,30 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="What privileges are made of: the scopes of 'security', tags (TAG.read, TAG.write), nothing.",
     )
-    return base_path(privileges_from(command))
+    only = click.option(
+        "--only",
+        metavar="URL",
+        multiple=True,
+        help="Only operations that this pattern covers, such as /api/users/*. Repeatable.",
+    )
+    return base_path(privileges_from(only(command)))
 
 
-def described(path: Path, base_path: str | None, privileges_from: str) -> ApiDescription:
+def described(
+    path: Path, base_path: str | None, privileges_from: str, only: tuple[str, ...]
+) -> ApiDescription:
     """What the OpenAPI document at `path` says."""
-    from scopegate.openapifiles import PrivilegesFrom, load_openapi  # noqa: PLC0415 -- --help does without YAML
+    from scopegate.core.wildcard import UrlPattern  # noqa: PLC0415 -- --help does without RE2 and YAML
+    from scopegate.openapifiles import PrivilegesFrom, load_openapi  # noqa: PLC0415
 
-    return load_openapi(path, base_path=base_path, privileges_from=PrivilegesFrom(privileges_from))
+    found = load_openapi(path, base_path=base_path, privileges_from=PrivilegesFrom(privileges_from))
+    wanted = [UrlPattern.parse(url) for url in only or ("*",)]
+    kept = (
+        operation
+        for operation in found.operations
+        if any(pattern.covers(UrlPattern.parse(operation.url)) for pattern in wanted)
+    )
+    return replace(found, operations=tuple(kept))
 
 
 @click.group("openapi")
@@ -62,7 +79,12 @@ def openapi_group() -> None:
 )
 @without_instance
 def draft_catalogue(
-    invocation: Invocation, spec: Path, base_path: str | None, privileges_from: str, out: Path | None
+    invocation: Invocation,
+    spec: Path,
+    base_path: str | None,
+    privileges_from: str,
+    only: tuple[str, ...],
+    out: Path | None,
 ) -> None:
     """Print a catalogue for the operations of SPEC, an OpenAPI 3 document in YAML or JSON.
 
@@ -71,7 +93,7 @@ def draft_catalogue(
     from scopegate.core.operations import draft  # noqa: PLC0415 -- as above
     from scopegate.draftwriting import write_draft  # noqa: PLC0415
 
-    found = described(spec, base_path, privileges_from)
+    found = described(spec, base_path, privileges_from, only)
     entries = draft(found.operations)
     text = write_draft(spec.name, found, entries)
     shown = [_entry_object(entry) for entry in entries]
@@ -91,7 +113,12 @@ def draft_catalogue(
 @reading_options
 @without_instance
 def list_operations(
-    invocation: Invocation, spec: Path, words: tuple[str, ...], base_path: str | None, privileges_from: str
+    invocation: Invocation,
+    spec: Path,
+    words: tuple[str, ...],
+    base_path: str | None,
+    privileges_from: str,
+    only: tuple[str, ...],
 ) -> None:
     """List the operations of SPEC that mention all WORDS; method and URL are the rule that opens one."""
     from scopegate.core.picking import mentions, words_of  # noqa: PLC0415 -- as above
@@ -99,7 +126,7 @@ def list_operations(
     wanted = words_of(" ".join(words))
     shown = [
         operation_object(operation)
-        for operation in described(spec, base_path, privileges_from).operations
+        for operation in described(spec, base_path, privileges_from, only).operations
         if mentions(
             wanted,
             (
@@ -174,4 +201,4 @@ def _warn(found: ApiDescription, entries: tuple[DraftedEntry, ...]) -> None:
     try:
         Catalogue(entry.endpoint for entry in entries)
     except InvalidInput:
-        note("These are more entries than one catalogue can hold: leave out what no key is to open.")
+        note("These are more entries than one catalogue can hold: leave some out, with --only.")

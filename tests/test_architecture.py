@@ -40,6 +40,35 @@ def test_what_signs_in_at_a_provider_is_loaded_only_where_there_is_one() -> None
     assert done.stdout.strip() == "[]"
 
 
+def test_what_asks_another_source_is_loaded_only_where_there_is_one() -> None:
+    code = (
+        "import sys, scopegate.dataplane, scopegate.forwardauth; "
+        "print([m for m in ('httpx', 'cedarpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_where_cedar_is_not_installed_the_error_says_how_to(tmp_path: Path) -> None:
+    (tmp_path / "a.cedar").write_text("permit(principal, action, resource);")
+    code = (
+        "import sys; sys.modules['cedarpy'] = None; from scopegate.cli import main; "
+        "sys.argv[1:] = ['serve', '--upstream', 'http://127.0.0.1:9', '--data-dir', "
+        f"{str(tmp_path / 'data')!r}]; main()"
+    )
+    source = {"SCOPEGATE_PRIVILEGE_SOURCE": "cedar", "SCOPEGATE_PRIVILEGE_POLICIES": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **source},
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "pip install 'scopegate[cedar]'" in done.stderr
+
+
 def test_where_it_is_not_installed_the_error_says_how_to(tmp_path: Path) -> None:
     # None in sys.modules is how Python is told that there is no such module.
     code = (

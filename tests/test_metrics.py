@@ -407,7 +407,7 @@ def test_usual_series_are_there_before_they_count_and_rare_ones_are_not(area: Me
     assert 'decisions_total{key_type="desktop",reason="url_not_allowed",result="deny"}' not in values
     assert 'http_requests_total{code="other",method="GET"}' not in values
     assert values['build_info{version="1.2.3"}'] == 1
-    assert len(values) < 200
+    assert len(values) < 220
 
 
 def test_a_worker_does_not_load_the_library_of_the_exposition() -> None:

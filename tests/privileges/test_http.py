@@ -191,10 +191,10 @@ DOUBTS: dict[str, Callable[[Peer], Awaitable[None]]] = {
     "its failure": replies(_status(b"500 Internal Server Error")),
     "another type": replies(ok(b'{"active": false}', b"Content-Type: text/html")),
     "no type": replies(ok(b'{"active": false}')),
-    "encoded": replies(ok(b"\x1f\x8b", JSON, b"Content-Encoding: gzip")),
+    "encoded": replies(ok(b'{"active": false}', JSON, b"Content-Encoding: gzip")),
     "no JSON": replies(ok(b"true or false", JSON)),
     "no sense": replies(ok(b'{"active": "yes"}', JSON)),
-    "too large": replies(ok(b" " * (LARGEST_ANSWER + 1), JSON)),
+    "too large": replies(ok(b'{"active": false}'.ljust(LARGEST_ANSWER + 1), JSON)),
     "endless": _endless,
     "cut off": replies(ok(b'{"active": true}', JSON)[:-1], then_close=True),
     "no HTTP": replies(b"SSH-2.0-OpenSSH_9.9\r\n", then_close=True),
@@ -222,6 +222,19 @@ async def test_what_it_does_not_say_in_time_is_doubt(name: str) -> None:
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(PrivilegesUnavailable, match="did not answer within"):
                 await source.ask(inquiry())
+
+
+async def test_a_source_that_gives_back_what_it_was_told_has_it_in_no_message() -> None:
+    async def echo(peer: Peer) -> None:
+        request = await peer.request()
+        await peer.send(next(line for line in request.split(b"\r\n") if b"s3cret" in line) + b"\r\n\r\n")
+        peer.close()
+
+    async with asking(echo, token="s3cret") as (source, _):
+        with pytest.raises(PrivilegesUnavailable) as doubt:
+            await source.ask(inquiry())
+        assert "s3cret" not in str(doubt.value)
+        assert "s3cret" in str(doubt.value.__cause__)  # or this test would be about nothing
 
 
 async def test_an_answer_of_the_largest_size_is_read() -> None:
@@ -266,11 +279,21 @@ async def test_a_connection_serves_for_many_questions() -> None:
 
 
 @on_both_loops
-async def test_a_kept_connection_that_was_closed_costs_no_answer() -> None:
-    async with asking(replies(MAY, then_close=True)) as (source, served):
+@pytest.mark.parametrize("how", ["at once", "at the next question", "by a reset"])
+async def test_a_kept_connection_that_was_closed_costs_no_answer(how: str) -> None:
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(MAY)
+        if how != "at once":
+            await peer.head()
+        if how == "by a reset":
+            peer.reset()
+
+    async with asking(handler) as (source, served):
         for _ in range(5):
             assert await source.ask(inquiry()) == CALLS
         assert served.connections == 5
+        assert source._metrics.names == ["answered"] * 5  # type: ignore[attr-defined] # it is `Counted`
 
 
 async def test_before_it_is_started_no_connection_is_kept() -> None:

@@ -14,7 +14,7 @@ from scopegate.core.catalogue import Endpoint
 from scopegate.core.errors import StoreUnavailable
 from scopegate.core.keys import KeyType, Rule
 from scopegate.core.policies import Policies
-from scopegate.core.principal import Principal
+from scopegate.core.principal import Member, Principal
 from scopegate.core.request import CanonicalRequest
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import Store, layout
@@ -185,6 +185,24 @@ async def test_an_inactive_user_has_no_privileges(store: Store) -> None:
     await store.users.put([user(active=False, roles=names("agent"), groups=names("agents"))])
     principal, _ = await store.access.of_user(TAG, "kim")
     assert principal == Principal("kim", active=False, privileges=names())
+
+
+async def test_whoever_wants_to_know_more_is_told_the_user_and_all_roles(store: Store) -> None:
+    await store.policies.put(POLICIES)
+    for active in (True, False):
+        kim = user(active=active, groups=names("agents", "undefined"), roles=names("editor", "undefined"))
+        await store.users.put([kim])
+        plain, catalogue = await store.access.of_user(TAG, "kim")
+        member, same = await store.member_access().of_user(TAG, "kim")
+        assert isinstance(member, Member)
+        assert not isinstance(plain, Member)
+        assert plain is not None
+        assert (member.active, member.privileges) == (plain.active, plain.privileges)
+        assert member.user == kim
+        assert member.roles == names("agent", "editor", "undefined")
+        assert same.endpoints == catalogue.endpoints
+    nobody, _ = await store.member_access().of_user(TAG, "nobody")
+    assert nobody is None
 
 
 async def test_every_change_of_rights_counts_for_the_next_call(store: Store) -> None:

@@ -33,7 +33,7 @@ class DriftCommands(OnTenant):
         catalogue = (await self._store.policies.get()).catalogue()
         principals: dict[str, Principal] = {}
         for user in sorted({record.user for record in records if record.user is not None}):
-            principal, catalogue = await self._store.access.of_user(self._store.tenant.tag, user)
+            principal, catalogue = await self.entitlement(user)
             if principal is not None:
                 principals[user] = principal
         situation = Situation(records, principals, catalogue, now)

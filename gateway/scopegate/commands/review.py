@@ -120,8 +120,7 @@ class Reviewing(OnTenant):
     async def _facts(self, records: list[KeyRecord]) -> _Facts:
         catalogue = (await self._store.policies.get()).catalogue()
         users = {record.user for record in records if record.user is not None}
-        tag = self._store.tenant.tag
-        principals = {user: (await self._store.access.of_user(tag, user))[0] for user in sorted(users)}
+        principals = {user: (await self.entitlement(user))[0] for user in sorted(users)}
         return _Facts(records, principals, catalogue, self._clock())
 
     async def _colleagues(self, record: KeyRecord, among: Colleagues) -> list[KeyRecord]:

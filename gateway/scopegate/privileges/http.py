@@ -216,8 +216,10 @@ class HttpSource:
                 return f"gave an answer without sense: {error}"
             case TimeoutError():
                 return f"did not answer within {self._timeout:g} s"
-            case _:
-                return f"cannot be asked: {str(error) or type(error).__name__}"
+            case httpx.ConnectError():
+                return f"cannot be reached: {error}"
+            case _:  # whose text may quote what came, which may be what we sent
+                return f"did not answer in HTTP ({type(error).__name__})"
 
 
 def _filled(template: str, *, tenant: str, user: str) -> httpx.URL | None:

@@ -254,10 +254,10 @@ class SourcedAccess:
             now = self._ticks()
             for place in self._in_use():
                 known = self._known.get(place)
+                if known is None or now >= known.began + age * _RENEWED_AT:
+                    self._renew_soon(place)
                 if known is None or now >= known.began + age + self._source.stale_if_error:
                     self._tell(place)
-                elif now >= known.began + age * _RENEWED_AT:
-                    self._renew_soon(place)
 
     def _tell(self, place: Place) -> None:
         """Nobody can tell any more what is open for; whoever judges it asks once more."""

@@ -20,13 +20,16 @@ from scopegate.core.scim.groups import (
     same_name,
 )
 from scopegate.core.scim.matching import conjuncts, fits
+from scopegate.core.scim.narrowing import search_for
 from scopegate.core.scim.patching import patched
 from scopegate.core.scim.people import ids_for, shown_name_follows, user_document, user_of
 from scopegate.core.scim.refusals import ScimRefused, ScimType
+from scopegate.core.usersearch import UserSearch
+from scopegate.store.directory import PAGE
 from scopegate.store.records import etag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
     from scopegate.core.principal import Group, User
     from scopegate.core.scim.grammar import Filter
@@ -45,18 +48,13 @@ class ProvisioningCommands(OnTenant):
     async def find_people(self, condition: Filter | None, *, first: int, most: int) -> tuple[int, list[User]]:
         """How many people fit a filter, and those from the one with the number `first` (from 0) on, by id.
 
-        By what tells people apart (id, user name) one look-up finds them; all else looks at everybody.
+        A filter of which no index knows anything has a look at everybody.
         """
         if condition is None:
             return await self._store.users.slice(first, most)
-        found = await self._looked_up(condition)
-        if found is not None:
-            groups = await self.groups_of(found)
-            fitting = [user for user in found if fits(condition, user_document(user, groups, ""))]
-            return len(fitting), fitting[first : first + most]
         groups = {group.id: group for group in await self._store.groups.all()}
         total, shown = 0, []
-        async for users in self._store.users.pages():
+        async for users in self._candidates(condition):
             for user in users:
                 if fits(condition, user_document(user, groups, "")):
                     if first <= total < first + most:
@@ -64,19 +62,26 @@ class ProvisioningCommands(OnTenant):
                     total += 1
         return total, shown
 
-    async def _looked_up(self, condition: Filter) -> list[User] | None:
-        """Everybody who may fit; None where that takes a look at everybody."""
+    async def _candidates(self, condition: Filter) -> AsyncIterator[list[User]]:
+        """Everybody who may fit, by id, some at a time: few, where an index knows something of the filter."""
         for part in conjuncts(condition):
             if not isinstance(part, Comparison) or part.operator is not Operator.EQUAL:
                 continue
-            value, attribute = part.value, part.target.attribute
-            if not isinstance(value, str) or attribute is None:
-                continue
-            if attribute.name == "id":
-                return _there(await self._store.users.some([value]))
-            if attribute.name == "userName":
-                return _there([await self._store.users.by_user_name(value)])
-        return None
+            name = None if part.target.attribute is None else part.target.attribute.name
+            if name == "id" and isinstance(part.value, str):
+                yield _there(await self._store.users.some([part.value]))
+                return
+            if name == "userName" and isinstance(part.value, str):
+                yield _there([await self._store.users.by_user_name(part.value)])
+                return
+        search = search_for(condition)
+        if search is None:
+            async for users in self._store.users.pages():
+                yield users
+            return
+        ids = await self._store.people.ids(search)
+        for start in range(0, len(ids), PAGE):
+            yield _there(await self._store.users.some(ids[start : start + PAGE]))
 
     async def groups_of(self, users: Iterable[User]) -> dict[str, Group]:
         """The groups of the directory that any of `users` is in, by id."""
@@ -207,7 +212,8 @@ class ProvisioningCommands(OnTenant):
 
     async def members_of(self, group_ids: Collection[str]) -> dict[str, list[str]]:
         """The ids of the members of each of these groups, by id."""
-        return await self._store.groups.members_of(group_ids)
+        people = self._store.people
+        return {group_id: await people.ids(UserSearch(group=group_id)) for group_id in group_ids}
 
     async def create_group(self, document: Document) -> Group:
         """Add a group, under the id by which policies know it; who is in it by that id already, is.

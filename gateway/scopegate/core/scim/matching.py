@@ -55,6 +55,21 @@ def value_fits(condition: Filter, value: Mapping[str, Any]) -> bool:
             assert_never(condition)
 
 
+def is_all_kept(condition: Filter) -> bool:
+    """Whether all that a condition asks for is kept, so that its answer means something."""
+    match condition:
+        case All(parts) | grammar.Any(parts):
+            return all(map(is_all_kept, parts))
+        case Not(part):
+            return is_all_kept(part)
+        case Each(target, inner):
+            return target.keeps and is_all_kept(inner)
+        case Present(target) | Comparison(target):
+            return target.keeps
+        case _:
+            assert_never(condition)
+
+
 def conjuncts(condition: Filter) -> Iterator[Filter]:
     """The parts all of which have to hold, as far as that can be seen."""
     if isinstance(condition, All):

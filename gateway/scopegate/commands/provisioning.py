@@ -19,7 +19,7 @@ from scopegate.core.scim.groups import (
     member_ids,
     same_name,
 )
-from scopegate.core.scim.matching import conjuncts, fits
+from scopegate.core.scim.matching import conjuncts, fits, targets
 from scopegate.core.scim.narrowing import search_for
 from scopegate.core.scim.patching import patched
 from scopegate.core.scim.people import ids_for, shown_name_follows, user_document, user_of
@@ -52,7 +52,7 @@ class ProvisioningCommands(OnTenant):
         """
         if condition is None:
             return await self._store.users.slice(first, most)
-        groups = {group.id: group for group in await self._store.groups.all()}
+        groups = {group.id: group for group in await self._all_groups(condition)}
         total, shown = 0, []
         async for users in self._candidates(condition):
             for user in users:
@@ -62,18 +62,20 @@ class ProvisioningCommands(OnTenant):
                     total += 1
         return total, shown
 
+    async def _all_groups(self, condition: Filter) -> list[Group]:
+        """Every group, if the filter asks for a person's groups, who are told with their names."""
+        named = (one.attribute.name for one in targets(condition) if one.attribute is not None)
+        return await self._store.groups.all() if "groups" in named else []
+
     async def _candidates(self, condition: Filter) -> AsyncIterator[list[User]]:
         """Everybody who may fit, by id, some at a time: few, where an index knows something of the filter."""
-        for part in conjuncts(condition):
-            if not isinstance(part, Comparison) or part.operator is not Operator.EQUAL:
-                continue
-            name = None if part.target.attribute is None else part.target.attribute.name
-            if name == "id" and isinstance(part.value, str):
-                yield _there(await self._store.users.some([part.value]))
-                return
-            if name == "userName" and isinstance(part.value, str):
-                yield _there([await self._store.users.by_user_name(part.value)])
-                return
+        equal = _equal(condition)
+        if "id" in equal:
+            yield _there(await self._store.users.some([equal["id"]]))
+            return
+        if "userName" in equal:
+            yield _there([await self._store.users.by_user_name(equal["userName"])])
+            return
         search = search_for(condition)
         if search is None:
             async for users in self._store.users.pages():
@@ -189,18 +191,29 @@ class ProvisioningCommands(OnTenant):
         Raises:
             ScimRefused: the filter compares members otherwise than by ``eq``.
         """
-        groups = await self._store.groups.all()
-        if condition is not None:
+        if condition is None:
+            groups = await self._store.groups.all()
+        else:
             compared = _there(await self._store.users.some(sorted(compared_members(condition))))
             groups = [
                 group
-                for group in groups
+                for group in await self._candidate_groups(condition)
                 if fits(
                     condition,
                     group_document(group, [user.id for user in compared if group.id in user.groups], ""),
                 )
             ]
         return len(groups), groups[first : first + most]
+
+    async def _candidate_groups(self, condition: Filter) -> list[Group]:
+        """Every group that may fit, by id."""
+        equal = _equal(condition)
+        if "id" in equal:
+            return _there(await self._store.groups.some([equal["id"]]))
+        if "members" in equal:
+            [member] = await self._store.users.some([equal["members"]])
+            return _there(await self._store.groups.some([] if member is None else sorted(member.groups)))
+        return await self._store.groups.all()
 
     async def find_group(self, group_id: str) -> Group:
         """One group of the directory.
@@ -322,6 +335,16 @@ def _members(document: Document) -> set[str]:
 def _is_on_members(operation: Operation) -> bool:
     attribute = operation.path.target.attribute
     return attribute is not None and attribute.name == "members"
+
+
+def _equal(condition: Filter) -> dict[str, str]:
+    """The attributes that have to have one value, with that."""
+    found: dict[str, str] = {}
+    for part in conjuncts(condition):
+        match part:
+            case Comparison(target, Operator.EQUAL, str(value)) if target.attribute is not None:
+                found[target.attribute.name] = value
+    return found
 
 
 def _there(found: Iterable[T | None]) -> list[T]:

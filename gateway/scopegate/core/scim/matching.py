@@ -55,17 +55,19 @@ def value_fits(condition: Filter, value: Mapping[str, Any]) -> bool:
             assert_never(condition)
 
 
-def is_all_kept(condition: Filter) -> bool:
-    """Whether all that a condition asks for is kept, so that its answer means something."""
+def targets(condition: Filter) -> Iterator[Target]:
+    """All that a condition asks for."""
     match condition:
         case All(parts) | grammar.Any(parts):
-            return all(map(is_all_kept, parts))
+            for part in parts:
+                yield from targets(part)
         case Not(part):
-            return is_all_kept(part)
+            yield from targets(part)
         case Each(target, inner):
-            return target.keeps and is_all_kept(inner)
+            yield target
+            yield from targets(inner)
         case Present(target) | Comparison(target):
-            return target.keeps
+            yield target
         case _:
             assert_never(condition)
 

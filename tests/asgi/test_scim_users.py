@@ -163,6 +163,10 @@ async def test_only_roles_that_are_defined_are_given(plane: ControlPlane, scim: 
         ('displayName eq "ana ström"', ["ana"]),
         ('emails.value eq "ANA@X.example"', ["ana"]),
         ('emails[type eq "work" and value eq "ana@x.example"]', ["ana"]),
+        ('emails[type eq "work"].value eq "ana@x.example"', ["ana"]),
+        ('emails.value co "X.EX"', ["ana"]),
+        ('externalId eq "X-1" and active eq false', []),
+        ('roles eq "recorder"', ["kim"]),
         ('name.familyName sw "s"', ["ana"]),
         ('groups.value eq "quality"', ["ana", "bo"]),
         ('groups.display eq "Quality" and active eq false', ["bo"]),
@@ -192,7 +196,7 @@ async def test_people_are_found(
                 groups=quality,
             ),
             User(id="bo", name="Bo", active=False, organization="Sales", groups=quality),
-            User(id="kim", name="Kim"),
+            User(id="kim", name="Kim", roles=frozenset({"recorder"})),
         ]
     )
     await add_group(scim, "Quality")

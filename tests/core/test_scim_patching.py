@@ -115,6 +115,15 @@ def refusal(*operations: Any) -> ScimType:
             {"op": "Remove", "path": "roles", "value": [{"value": "editor"}]},
             {"roles": [{"value": "auditor"}]},
         ),
+        # What is not kept tells none of them from the others.
+        (
+            {"op": "Replace", "path": 'roles[primary eq "True"].value', "value": "boss"},
+            {"roles": [{"value": "boss"}, {"value": "boss"}]},
+        ),
+        (
+            {"op": "Add", "path": 'roles[primary eq "True"].value', "value": "boss"},
+            {"roles": [*ANA["roles"], {"value": "boss"}]},
+        ),
         ({"op": "add", "path": "title", "value": "Boss"}, {}),
         ({"op": "Add", "path": 'addresses[type eq "work"].formatted', "value": "Street 1"}, {}),
         ({"op": "replace", "path": 'phoneNumbers[type eq "mobile"].value', "value": "1"}, {}),
@@ -137,6 +146,8 @@ def test_an_operation_changes_what_it_names_and_nothing_else(
         ("emails", "emails"),
         ('emails[type eq "work"]', "emails"),
         ("roles", "roles"),
+        ('roles[primary eq "True"]', "roles"),
+        ('roles[primary eq "True"].value', "roles"),
         (f"{ENTERPRISE_SCHEMA}:organization", ENTERPRISE_SCHEMA),
         (ENTERPRISE_SCHEMA, ENTERPRISE_SCHEMA),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +14,16 @@ from scopegate.core.errors import InvalidInput
 from scopegate.core.principal import Group, User
 from scopegate.core.scim.attributes import ENTERPRISE_SCHEMA, GROUP, KINDS, USER, USER_SCHEMA, Attribute, Type
 from scopegate.core.scim.discovery import schemas
+from scopegate.core.scim.grammar import parse_filter
 from scopegate.core.scim.groups import group_document, group_of, id_for
+from scopegate.core.scim.matching import fits
+from scopegate.core.scim.narrowing import search_for
 from scopegate.core.scim.people import ids_for, shown_name_follows, user_document, user_of
 from scopegate.core.scim.reading import read_resource
 from scopegate.core.scim.refusals import ScimRefused, ScimType
 from scopegate.core.scim.selection import Selection
+from scopegate.core.usersearch import Condition, UserField, UserSearch
+from scopegate.core.usersearch import Operator as Meets
 
 BASE = "https://admin.example/scim/v2"
 QUALITY = Group(id="quality", name="Quality")
@@ -93,6 +99,49 @@ def test_what_is_written_says_everything(user: User) -> None:
     document = user_document(user, {"quality": QUALITY}, BASE)
     assert user_of(document, user.id, user) == user
     assert user_of(read_resource(USER, document), user.id, user) == user
+
+
+_values = _lines | st.sampled_from(["", "a", "A@X", "quality", "EDITOR", "Sales", "sales/v", "ana"])
+_parts = st.one_of(
+    st.builds(
+        lambda name, operator, value: f"{name} {operator} {json.dumps(value)}",
+        st.sampled_from(
+            [
+                *("externalId", "displayName", "emails", "emails.value", "groups.value", "roles", "userName"),
+                *(f"{ENTERPRISE_SCHEMA}:organization", 'emails[type eq "work"].value', "name.givenName"),
+            ]
+        ),
+        st.sampled_from(["eq", "ne", "co", "sw", "ew", "gt"]),
+        _values,
+    ),
+    st.sampled_from(["active eq true", "active ne true", 'active eq "false"', "emails pr", "not (id pr)"]),
+)
+
+
+@given(_users, st.lists(_parts, min_size=1, max_size=3), st.sampled_from([" and ", " or "]))
+def test_a_search_of_the_directory_admits_all_who_fit(user: User, parts: list[str], joined: str) -> None:
+    condition = parse_filter(joined.join(parts), [USER])
+    search = search_for(condition)
+    if search is not None and fits(condition, user_document(user, {"quality": QUALITY}, BASE)):
+        assert search.admits(user)
+
+
+def test_what_an_index_knows_is_asked_of_it() -> None:
+    text = 'emails[type eq "work" and value sw "a"] and active eq false and externalId eq "X" and id pr'
+    assert search_for(parse_filter(text, [USER])) == UserSearch(
+        conditions=(
+            Condition(UserField.EMAIL, Meets.STARTS, "a"),
+            Condition(UserField.EXTERNAL_ID, Meets.EQUALS, "X"),
+        ),
+        active=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ['externalId eq "X" or active eq true', 'userName co "a"', "not (active eq true)"]
+)
+def test_what_no_index_knows_is_not(text: str) -> None:
+    assert search_for(parse_filter(text, [USER])) is None
 
 
 @pytest.mark.parametrize(
@@ -198,13 +247,27 @@ def test_a_resource_says_what_it_is_and_each_attribute_once() -> None:
     [
         ({"name": {"formatted": "F"}}, "F"),
         ({"name": {"formatted": "F"}, "displayName": "D"}, "D"),
-        ({"name": {"formatted": "Ana Ström", "givenName": "G"}}, "Ana Ström"),
+        ({"name": {"formatted": "Ana Ström", "givenName": "G", "familyName": "Ström"}}, "G Ström"),
+        ({"name": {"formatted": "Ana Ström", "givenName": "G"}, "displayName": "D"}, "D"),
         ({"name": {}}, "Ana Ström"),
+        ({"active": False}, "Ana Ström"),
     ],
 )
-def test_the_formatted_name_is_the_name_that_is_shown(changes: dict[str, Any], shown: str) -> None:
+def test_the_name_that_is_shown_follows_the_others(changes: dict[str, Any], shown: str) -> None:
     before = user_document(ANA, {}, BASE)
     assert shown_name_follows(before, {**before, **changes})["displayName"] == shown
+
+
+def test_a_name_that_was_chosen_does_not_follow_the_parts() -> None:
+    before = user_document(replace(ANA, name="Annie"), {}, BASE)
+    after = {**before, "name": {**before["name"], "givenName": "G"}}
+    assert shown_name_follows(before, after)["displayName"] == "Annie"
+
+
+def test_a_formatted_name_is_the_one_that_is_shown_where_there_was_none() -> None:
+    before = user_document(User(id="bo", name="Bo"), {}, BASE)
+    assert shown_name_follows(before, {**before, "name": {"formatted": "Bo"}})["displayName"] == "Bo"
+    assert shown_name_follows(before, {**before, "name": {"formatted": "B."}})["displayName"] == "B."
 
 
 @pytest.mark.parametrize(

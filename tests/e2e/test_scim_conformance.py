@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 from scim2_client.engines.httpx2 import SyncSCIMClient
+from scim2_models import PatchOp, SearchRequest
 from scim2_tester import Status, check_server
 
 from e2e.administrators import admin_url, bootstrapped, provisioner
@@ -42,3 +43,22 @@ def test_the_conformance_tester_finds_nothing_and_skips_nothing(client: SyncSCIM
     ]
     assert not bad, "\n".join(bad)
     assert len(results) > 60
+
+
+def test_a_client_that_reads_the_schemas_keeps_a_person_and_a_group(client: SyncSCIMClient) -> None:
+    client.discover()
+    scim: Any = client  # its models are made of what it has read
+    user, group = scim.get_resource_model("User"), scim.get_resource_model("Group")
+    ana = scim.create(user(user_name="ana@x.example", display_name="Ana", active=True))
+    asked: Any = SearchRequest.model_validate({"filter": 'userName eq "ANA@x.example"'})
+    found = scim.query(user, query_parameters=asked)
+    assert [one.id for one in found.resources] == [ana.id]
+    quality = scim.create(group(display_name="Quality", members=[{"value": ana.id}]))
+    assert quality.id == "quality"
+    assert [one.value for one in scim.query(user, ana.id).groups] == ["quality"]
+    away = {"Operations": [{"op": "replace", "path": "active", "value": False}]}
+    patch: Any = PatchOp
+    scim.modify(user, ana.id, patch[user].model_validate(away))
+    assert scim.query(user, ana.id).active is False
+    scim.delete(group, quality.id)
+    scim.delete(user, ana.id)

@@ -19,14 +19,17 @@ from scopegate.core.scim.groups import (
     member_ids,
     same_name,
 )
-from scopegate.core.scim.matching import conjuncts, fits
+from scopegate.core.scim.matching import conjuncts, fits, targets
+from scopegate.core.scim.narrowing import search_for
 from scopegate.core.scim.patching import patched
 from scopegate.core.scim.people import ids_for, shown_name_follows, user_document, user_of
 from scopegate.core.scim.refusals import ScimRefused, ScimType
+from scopegate.core.usersearch import UserSearch
+from scopegate.store.directory import PAGE
 from scopegate.store.records import etag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
     from scopegate.core.principal import Group, User
     from scopegate.core.scim.grammar import Filter
@@ -45,18 +48,13 @@ class ProvisioningCommands(OnTenant):
     async def find_people(self, condition: Filter | None, *, first: int, most: int) -> tuple[int, list[User]]:
         """How many people fit a filter, and those from the one with the number `first` (from 0) on, by id.
 
-        By what tells people apart (id, user name) one look-up finds them; all else looks at everybody.
+        A filter of which no index knows anything has a look at everybody.
         """
         if condition is None:
             return await self._store.users.slice(first, most)
-        found = await self._looked_up(condition)
-        if found is not None:
-            groups = await self.groups_of(found)
-            fitting = [user for user in found if fits(condition, user_document(user, groups, ""))]
-            return len(fitting), fitting[first : first + most]
-        groups = {group.id: group for group in await self._store.groups.all()}
+        groups = {group.id: group for group in await self._all_groups(condition)}
         total, shown = 0, []
-        async for users in self._store.users.pages():
+        async for users in self._candidates(condition):
             for user in users:
                 if fits(condition, user_document(user, groups, "")):
                     if first <= total < first + most:
@@ -64,19 +62,28 @@ class ProvisioningCommands(OnTenant):
                     total += 1
         return total, shown
 
-    async def _looked_up(self, condition: Filter) -> list[User] | None:
-        """Everybody who may fit; None where that takes a look at everybody."""
-        for part in conjuncts(condition):
-            if not isinstance(part, Comparison) or part.operator is not Operator.EQUAL:
-                continue
-            value, attribute = part.value, part.target.attribute
-            if not isinstance(value, str) or attribute is None:
-                continue
-            if attribute.name == "id":
-                return _there(await self._store.users.some([value]))
-            if attribute.name == "userName":
-                return _there([await self._store.users.by_user_name(value)])
-        return None
+    async def _all_groups(self, condition: Filter) -> list[Group]:
+        """Every group, if the filter asks for a person's groups, who are told with their names."""
+        named = (one.attribute.name for one in targets(condition) if one.attribute is not None)
+        return await self._store.groups.all() if "groups" in named else []
+
+    async def _candidates(self, condition: Filter) -> AsyncIterator[list[User]]:
+        """Everybody who may fit, by id, some at a time: few, where an index knows something of the filter."""
+        equal = _equal(condition)
+        if "id" in equal:
+            yield _there(await self._store.users.some([equal["id"]]))
+            return
+        if "userName" in equal:
+            yield _there([await self._store.users.by_user_name(equal["userName"])])
+            return
+        search = search_for(condition)
+        if search is None:
+            async for users in self._store.users.pages():
+                yield users
+            return
+        ids = await self._store.people.ids(search)
+        for start in range(0, len(ids), PAGE):
+            yield _there(await self._store.users.some(ids[start : start + PAGE]))
 
     async def groups_of(self, users: Iterable[User]) -> dict[str, Group]:
         """The groups of the directory that any of `users` is in, by id."""
@@ -184,18 +191,29 @@ class ProvisioningCommands(OnTenant):
         Raises:
             ScimRefused: the filter compares members otherwise than by ``eq``.
         """
-        groups = await self._store.groups.all()
-        if condition is not None:
+        if condition is None:
+            groups = await self._store.groups.all()
+        else:
             compared = _there(await self._store.users.some(sorted(compared_members(condition))))
             groups = [
                 group
-                for group in groups
+                for group in await self._candidate_groups(condition)
                 if fits(
                     condition,
                     group_document(group, [user.id for user in compared if group.id in user.groups], ""),
                 )
             ]
         return len(groups), groups[first : first + most]
+
+    async def _candidate_groups(self, condition: Filter) -> list[Group]:
+        """Every group that may fit, by id."""
+        equal = _equal(condition)
+        if "id" in equal:
+            return _there(await self._store.groups.some([equal["id"]]))
+        if "members" in equal:
+            [member] = await self._store.users.some([equal["members"]])
+            return _there(await self._store.groups.some([] if member is None else sorted(member.groups)))
+        return await self._store.groups.all()
 
     async def find_group(self, group_id: str) -> Group:
         """One group of the directory.
@@ -207,7 +225,8 @@ class ProvisioningCommands(OnTenant):
 
     async def members_of(self, group_ids: Collection[str]) -> dict[str, list[str]]:
         """The ids of the members of each of these groups, by id."""
-        return await self._store.groups.members_of(group_ids)
+        people = self._store.people
+        return {group_id: await people.ids(UserSearch(group=group_id)) for group_id in group_ids}
 
     async def create_group(self, document: Document) -> Group:
         """Add a group, under the id by which policies know it; who is in it by that id already, is.
@@ -316,6 +335,16 @@ def _members(document: Document) -> set[str]:
 def _is_on_members(operation: Operation) -> bool:
     attribute = operation.path.target.attribute
     return attribute is not None and attribute.name == "members"
+
+
+def _equal(condition: Filter) -> dict[str, str]:
+    """The attributes that have to have one value, with that."""
+    found: dict[str, str] = {}
+    for part in conjuncts(condition):
+        match part:
+            case Comparison(target, Operator.EQUAL, str(value)) if target.attribute is not None:
+                found[target.attribute.name] = value
+    return found
 
 
 def _there(found: Iterable[T | None]) -> list[T]:

@@ -153,7 +153,7 @@ class Directory:
 
         async def read(redis: Redis) -> tuple[int, list[bytes]]:
             index = layout.user_index(self._tag)
-            total = await redis.zcard(index)
+            total = await redis.zcount(index, "-inf", "+inf")
             found = await redis.zrange(index, first, first + most - 1) if most else []
             return total, cast("list[bytes]", found)
 

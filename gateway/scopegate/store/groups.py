@@ -141,16 +141,6 @@ class DirectoryGroups:
             if members:
                 yield members
 
-    async def members_of(self, ids: Collection[str]) -> dict[str, list[str]]:
-        """The ids of everybody in each of these groups, by id. All users are looked at, once."""
-        found: dict[str, list[str]] = {group_id: [] for group_id in ids}
-        if found:
-            async for users in self._users.pages():
-                for user in users:
-                    for group_id in user.groups & found.keys():
-                        found[group_id].append(user.id)
-        return found
-
     async def set_members(
         self, group_id: str, *, add: Collection[str] = (), remove: Collection[str] = ()
     ) -> None:

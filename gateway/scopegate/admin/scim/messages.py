@@ -128,9 +128,8 @@ def listed(resources: Sequence[Document], total: int, first: int) -> Answer:
         "totalResults": total,
         "startIndex": first + 1,
         "itemsPerPage": len(resources),
+        "Resources": list(resources),
     }
-    if resources:
-        document["Resources"] = list(resources)
     return Answer(200, document)
 
 

@@ -255,7 +255,7 @@ class _Parser:
         if not self._mark("["):
             return Path(target)
         condition = self._values(target)
-        if self._at < len(self._tokens) and self._tokens[self._at].kind == "sub":
+        if self._is_next("sub"):
             found = _sub_of(target, self._take("sub"))
             if found is None:
                 raise self._unreadable()
@@ -295,12 +295,16 @@ class _Parser:
         if within is None:
             target = target_of(word, self._kinds, self._refusal)
             if self._mark("["):
-                return Each(target, self._values(target))
+                return self._each(target, self._values(target))
         else:
             found = _sub_of(Target(None, within), word)
             if found is None:
                 raise ScimRefused(self._refusal, f"There is no sub-attribute {word[:100]!r} here.")
             target = found
+        return self._tested(target)
+
+    def _tested(self, target: Target) -> Filter:
+        """What is said of a target: that it is present, or how it compares."""
         self._space()
         operator = self._take("word").lower()
         if operator == "pr":
@@ -309,6 +313,22 @@ class _Parser:
             raise self._unreadable()
         self._space()
         return self._comparison(target, Operator(operator), self._literal())
+
+    def _each(self, target: Target, condition: Filter) -> Filter:
+        """A value path, behind which providers also write what they compare of its values.
+
+        The grammar of RFC 7644 has that in paths alone; Microsoft Entra ID asks for people by
+        ``emails[type eq "work"].value eq "..."``.
+        """
+        if not self._is_next("sub"):
+            return Each(target, condition)
+        named = _sub_of(target, self._take("sub"))
+        if named is None:
+            raise self._unreadable()
+        return Each(target, All((condition, self._tested(named))))
+
+    def _is_next(self, kind: str) -> bool:
+        return self._at < len(self._tokens) and self._tokens[self._at].kind == kind
 
     def _values(self, target: Target) -> Filter:
         """What is in the brackets behind an attribute with several values."""

@@ -55,6 +55,23 @@ def value_fits(condition: Filter, value: Mapping[str, Any]) -> bool:
             assert_never(condition)
 
 
+def targets(condition: Filter) -> Iterator[Target]:
+    """All that a condition asks for."""
+    match condition:
+        case All(parts) | grammar.Any(parts):
+            for part in parts:
+                yield from targets(part)
+        case Not(part):
+            yield from targets(part)
+        case Each(target, inner):
+            yield target
+            yield from targets(inner)
+        case Present(target) | Comparison(target):
+            yield target
+        case _:
+            assert_never(condition)
+
+
 def conjuncts(condition: Filter) -> Iterator[Filter]:
     """The parts all of which have to hold, as far as that can be seen."""
     if isinstance(condition, All):

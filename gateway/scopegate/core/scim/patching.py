@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scopegate.core.scim.attributes import Attribute, Kind, Mutability, Type
 from scopegate.core.scim.grammar import All, Comparison, Operator, Path, Target, parse_path
-from scopegate.core.scim.matching import value_fits
+from scopegate.core.scim.matching import targets, value_fits
 from scopegate.core.scim.reading import read_value, require_schema
 from scopegate.core.scim.refusals import ScimRefused, ScimType
 
@@ -198,7 +198,13 @@ def _whole_values(attribute: Attribute, present: list[Document], operation: Oper
 def _chosen_values(attribute: Attribute, present: list[Document], operation: Operation) -> list[Document]:
     """The values with those changed that the path chooses."""
     sub, condition = operation.path.target.sub, operation.path.condition
-    chosen = [one for one in present if condition is None or value_fits(condition, one)]
+    if condition is not None and not all(one.keeps for one in targets(condition)):
+        # Nobody can tell which of them are meant: all, so that no right stays that should go. Microsoft
+        # Entra ID keeps the one role of a person at roles[primary eq "True"].value.
+        chosen = [] if operation.op is Op.ADD else present
+        condition = None
+    else:
+        chosen = [one for one in present if condition is None or value_fits(condition, one)]
     if operation.op is Op.REMOVE:
         if sub is None:
             return [one for one in present if one not in chosen]

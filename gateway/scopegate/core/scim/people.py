@@ -83,11 +83,10 @@ def user_of(document: Document, user_id: str, present: User | None = None) -> Us
         raise ScimRefused(ScimType.INVALID_VALUE, "userName is required.")
     name = document.get("name", {})
     given, family = name.get("givenName") or None, name.get("familyName") or None
-    parts = " ".join(part for part in (given, family) if part)
     return require_person(
         User(
             id=user_id,
-            name=document.get("displayName") or name.get("formatted") or parts or user_name,
+            name=document.get("displayName") or name.get("formatted") or _of_parts(name) or user_name,
             email=_email(document),
             organization=document.get(ENTERPRISE_SCHEMA, {}).get("organization") or "",
             active=document.get("active", True if present is None else present.active),
@@ -102,11 +101,19 @@ def user_of(document: Document, user_id: str, present: User | None = None) -> Us
 
 
 def shown_name_follows(before: Document, after: Document) -> Document:
-    """`after` with the displayName that a patch means which changes only the formatted name."""
-    written = after.get("name", {}).get("formatted")
-    unchanged = after.get("displayName") == before.get("displayName")
-    if written and unchanged and written != before.get("name", {}).get("formatted"):
+    """`after` with the displayName that a patch means which changes other forms of the name.
+
+    It is the formatted name, or follows the parts of the name if it was made of them.
+    """
+    shown = before.get("displayName")
+    if after.get("displayName") != shown:
+        return after
+    was, name = before.get("name", {}), after.get("name", {})
+    written = name.get("formatted")
+    if written and written != was.get("formatted", shown):
         return {**after, "displayName": written}
+    if shown == _of_parts(was) and _of_parts(name):
+        return {**after, "displayName": _of_parts(name)}
     return after
 
 
@@ -119,6 +126,10 @@ def ids_for(document: Document) -> Iterator[str]:
         wanted = document.get(name, "")
         if _ID.fullmatch(wanted):
             yield wanted
+
+
+def _of_parts(name: Document) -> str:
+    return " ".join(part for part in (name.get("givenName"), name.get("familyName")) if part)
 
 
 def _email(document: Document) -> str:

@@ -57,23 +57,6 @@ CHANGES = {
     "POST /keys:import": Change("POST", "/keys:import", {"keys": [{"type": "desktop", "description": "d"}]}),
     "PUT /policies": Change(
         "PUT", "/policies", {"endpoints": [], "roles": {"new": {"privileges": []}}, "groups": {}}, ANYHOW
-    "POST /users": Change("POST", "/users", {"id": "new", "name": "New"}),
-    "POST /users:import": Change("POST", "/users:import", {"users": [{"id": "new", "name": "New"}]}),
-    "PATCH /users/{user_id}": Change("PATCH", "/users/{user_id}", {"name": "Else"}, ANYHOW),
-    "DELETE /users/{user_id}": Change("DELETE", "/users/{user_id}"),
-    "POST /users/{user_id}:activate": Change("POST", "/users/{inactive_id}:activate"),
-    "POST /users/{user_id}:deactivate": Change("POST", "/users/{user_id}:deactivate"),
-    "POST /users/{user_id}/roles:add": Change(
-        "POST", "/users/{inactive_id}/roles:add", {"roles": ["{role}"]}
-    ),
-    "POST /users/{user_id}/roles:remove": Change(
-        "POST", "/users/{user_id}/roles:remove", {"roles": ["{role}"]}
-    ),
-    "POST /groups": Change("POST", "/groups", {"id": "new"}),
-    "PATCH /groups/{group_id}": Change("PATCH", "/groups/{group_id}", {"name": "Else"}, ANYHOW),
-    "DELETE /groups/{group_id}": Change("DELETE", "/groups/{group_id}"),
-    "POST /groups/{group_id}/members": Change(
-        "POST", "/groups/{group_id}/members", {"add": ["{user_id}"]}
     ),
     "POST /users": Change("POST", "/users", {"id": "new", "name": "New"}),
     "POST /users:import": Change("POST", "/users:import", {"users": [{"id": "new", "name": "New"}]}),
@@ -108,14 +91,23 @@ CHANGES = {
 
 
 async def things_to_change(api: httpx.AsyncClient) -> dict[str, str]:
-    """The ids of two custom keys, one of them disabled, of an administrator and of a token, for `CHANGES`."""
+    """The ids of all that `CHANGES` are about: two of the keys and of the users, one of each switched off."""
     key, disabled = [await create_custom(api, RULE["url"]) for _ in range(2)]
     (await api.post(f"/keys/{disabled['id']}:disable")).raise_for_status()
     made = await api.post(
         "/administrators", json={"name": "Max", "email": "max@example.com", "role": "key_administrator"}
     )
     token = await api.post("/tokens", json={"description": "d", "administrator": made.json()["id"]})
+    roles = {"endpoints": [], "roles": {"agent": {"privileges": []}}, "groups": {}}
+    (await api.put("/policies", json=roles, headers=ANYHOW)).raise_for_status()
+    (await api.post("/groups", json={"id": "it"})).raise_for_status()
+    for user in ({"id": "kim", "roles": ["agent"]}, {"id": "lou", "active": False}):
+        (await api.post("/users", json={"name": "N", **user})).raise_for_status()
     return {
+        "user_id": "kim",
+        "inactive_id": "lou",
+        "group_id": "it",
+        "role": "agent",
         "key_id": key["id"],
         "disabled_id": disabled["id"],
         "administrator_id": made.json()["id"],

@@ -110,7 +110,10 @@ async def test_drift_tells_which_keys_cover_what_is_new_and_changes_nothing(
     key = {"id": mine["id"], "type": "custom", "state": "active", "description": "Bot", "user": "tom"}
     assert said["added"] == [
         {
-            **{"method": "GET", "url": NEW["url"], "operation_id": "", "summary": ""},
+            "method": "GET",
+            "url": NEW["url"],
+            "operation_id": "",
+            "summary": "",
             "privileges": ["transcripts.view"],
             "keys": [
                 {

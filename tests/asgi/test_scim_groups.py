@@ -251,7 +251,7 @@ async def test_one_more_member_of_a_big_group_is_one_record_more(
 ) -> None:
     everybody = [f"u{number:05}" for number in range(MANY)]
     for start in range(0, MANY, 1_000):
-        await plane.store.users.put_each([User(id=one, name="N") for one in everybody[start : start + 1_000]])
+        await plane.store.users.put(User(id=one, name="N") for one in everybody[start : start + 1_000])
     await add_group(scim, "Big", *everybody)
     assert await members(scim, "big") == everybody
     written = [await _written(plane)]

@@ -50,7 +50,7 @@ async def _fill(url: str) -> None:
         for number in range(GROUPS):
             await store.groups.add(Group(id=f"g{number}", name=f"Group {number}"))
         for start in range(0, PEOPLE, IN_A_STEP):
-            await store.users.put_each([_person(number) for number in range(start, start + IN_A_STEP)])
+            await store.users.put(_person(number) for number in range(start, start + IN_A_STEP))
     finally:
         await store.aclose()
 

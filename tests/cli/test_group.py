@@ -55,7 +55,7 @@ def test_a_user_is_edited_if_it_is_the_one_that_was_seen(instance: Instance) -> 
     seen = instance.data("user", "show", "tom")["etag"]
     edited = instance.data("user", "edit", "tom", "--organization", "Sales/Graz", "--user-name", "TL")
     assert (edited["organization"], edited["user_name"]) == ("Sales/Graz", "TL")
-    assert instance.run("user", "edit", "tom", "--name", "T", "--etag", seen).code == 5
+    assert instance.run("user", "edit", "tom", "--name", "T", "--if-match", seen).code == 5
     assert instance.run("user", "edit", "tom").code == 2
     assert instance.run("user", "edit", "ana", "--user-name", "tl").code == 5
     assert instance.run("user", "edit", "tom", "--organization", "a//b").code == 6

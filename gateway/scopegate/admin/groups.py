@@ -89,7 +89,7 @@ async def edit_group(
 async def delete_group(by: ByVisit, group_id: str, query: ForChange, expected: IfMatch) -> None:
     """All members leave it, then it goes. What it gave them they have no longer."""
     commands = await by.commands(Permission.CHANGE_USERS, query.tenant, dry_run=query.dry_run)
-    await commands.delete_group(group_id, expected=expected)
+    await commands.remove_group(group_id, expected=expected)
 
 
 @router.post("/groups/{group_id}/members", **documented("Change who is in a group", 422, etag=True))

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-import click
-
 from scopegate.cli.answers import FOR_PROGRAMS, Form
 from scopegate.cli.author import operator
 from scopegate.cli.destination import TENANT, find_destination, find_token, require_safe
@@ -18,12 +16,11 @@ from scopegate.core.audit import Author
 from scopegate.core.tenants import DEFAULT_TENANT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from scopegate.cli.destination import Destination
     from scopegate.client import Client
-    from scopegate.commands import Commands
 
 T = TypeVar("T")
 
@@ -76,21 +73,6 @@ class Invocation:
         """Whose keys and users are meant."""
         profile = None if self.destination is None else self.destination.tenant
         return self.tenant or os.environ.get(TENANT) or profile or DEFAULT_TENANT.id
-
-    def run(self, action: Callable[[Commands], Awaitable[T]]) -> T:
-        """Run one operation on the store that the options, or the settings, name.
-
-        Raises:
-            UsageError: a control plane is meant.
-        """
-        if self.destination is not None:
-            raise click.UsageError(
-                f"This command works on a store, not through {self.destination.server}: "
-                "pass --data-dir or --redis-url."
-            )
-        from scopegate.cli import onstore  # noqa: PLC0415 -- it brings Redis along
-
-        return onstore.run(self, action)
 
     @contextmanager
     def client(self) -> Iterator[Client]:

@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def run(invocation: Invocation, action: Callable[[Commands], Awaitable[T]]) -> T:
-    """Run one operation on the store that the options, or the settings, name."""
-    settings = configuration.load(redis_url=invocation.redis_url, data_dir=invocation.data_dir)
-    with _place_of_store(settings) as where:
-        return asyncio.run(operate(action, where, settings, invocation.author, invocation.tenant_meant))
-
-
 @contextmanager
 def client(invocation: Invocation) -> Iterator[Client]:
     """A client of the administration API, which runs in this process over the store that is meant."""

@@ -41,18 +41,8 @@ def changes_through_api(command: Decorated) -> Decorated:
     return through_api(_reason(_dry_run(command)))
 
 
-def on_store(command: Decorated) -> Decorated:
-    """Make `command` one that works on a store alone; its first argument is the Invocation."""
-    return click.pass_obj(_forms(_store(_tenant(_no_server(_no_context(command))))))
-
-
-def changes_store(command: Decorated) -> Decorated:
-    """As `on_store`, for a command that changes something."""
-    return on_store(_reason(command))
-
-
 def on_data_dir(command: Decorated) -> Decorated:
-    """As `on_store`, for a command that works on the files of an embedded store."""
+    """For a command that works on the files of an embedded store; its first argument is the Invocation."""
     return click.pass_obj(_forms(_data_dir(command)))
 
 
@@ -109,9 +99,6 @@ _redis_url = _kept(
     metavar="URL",
     help="Redis or Valkey in place of the embedded store.  [env: SCOPEGATE_REDIS_URL]",
 )
-# Known, so that the refusal can say what is wrong with them.
-_no_server = _kept("--server", hidden=True)
-_no_context = _kept("--context", hidden=True)
 
 
 def _store(command: Decorated) -> Decorated:

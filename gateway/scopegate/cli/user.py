@@ -29,7 +29,12 @@ def user_group() -> None:
 
 user_group.add_command(import_users)
 _user_id = click.argument("user_id", metavar="ID")
-_etag = click.option("--etag", help="Only if this is the version of the user still; 'user show' tells it.")
+_if_match = click.option(
+    "--if-match",
+    "etag",
+    metavar="ETAG",
+    help="Only if this is still the version of the user, as 'show' tells it.",
+)
 
 
 def _facts(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,7 +124,7 @@ def add(invocation: Invocation, user_id: str, **given: Any) -> None:  # noqa: AN
 @_user_id
 @click.option("--name", help="The person's name.")
 @_facts
-@_etag
+@_if_match
 @changes_through_api
 def edit(invocation: Invocation, user_id: str, etag: str | None, **given: Any) -> None:  # noqa: ANN401
     """Let a user have other facts. An empty text takes one away; what is not named stays.
@@ -152,7 +157,7 @@ def show(invocation: Invocation, user_id: str) -> None:
 @user_group.command("delete")
 @_user_id
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@_etag
+@_if_match
 @changes_through_api
 def delete(invocation: Invocation, user_id: str, etag: str | None, *, yes: bool) -> None:
     """Delete a user; keys that are bound to the user open nothing from now on."""

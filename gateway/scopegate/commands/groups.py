@@ -111,7 +111,7 @@ class GroupCommands(OnTenant):
         )
         return await self._with(edited)
 
-    async def delete_group(self, group_id: str, *, expected: str | None = None) -> None:
+    async def remove_group(self, group_id: str, *, expected: str | None = None) -> None:
         """Let all members leave a group, and forget it.
 
         Raises:

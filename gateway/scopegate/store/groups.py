@@ -195,7 +195,8 @@ class DirectoryGroups:
             )
             if deed is not None:
                 await self._journal.begin(pipe, deed)
-                pipe.mset({layout.user_record(self._tag, user.id): encode(user) for user in changed})
+                for user in changed:
+                    pipe.set(layout.user_record(self._tag, user.id), encode(user))
 
         await self._journal.transaction(swap, *names, *watched)
 
@@ -206,7 +207,7 @@ class DirectoryGroups:
 
     async def _is_known(self, redis: Redis, group_id: str) -> bool:
         for name in (self._name, layout.groups(self._tag)):
-            if await redis.hexists(name, group_id):
+            if await cast("Awaitable[bytes | None]", redis.hget(name, group_id)) is not None:
                 return True
         return False
 

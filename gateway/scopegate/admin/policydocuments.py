@@ -55,7 +55,7 @@ class PoliciesBody(Input):
     groups: dict[str, GroupBody] = Field(description="By the name of the group.")
 
 
-class CatalogueEndpoint(Output):
+class PolicyEndpoint(Output):
     """An entry of the catalogue."""
 
     methods: list[str]
@@ -64,13 +64,13 @@ class CatalogueEndpoint(Output):
     summary: str = ""
 
 
-class CatalogueRole(Output):
+class PolicyRole(Output):
     """The privileges that a role gives."""
 
     privileges: list[str]
 
 
-class CatalogueGroup(Output):
+class PolicyGroup(Output):
     """The roles that the members of a group hold."""
 
     roles: list[str]
@@ -80,9 +80,9 @@ class TenantPolicies(Output):
     """All policies of a tenant."""
 
     unlisted_endpoints: Unlisted
-    endpoints: list[CatalogueEndpoint]
-    roles: dict[str, CatalogueRole]
-    groups: dict[str, CatalogueGroup]
+    endpoints: list[PolicyEndpoint]
+    roles: dict[str, PolicyRole]
+    groups: dict[str, PolicyGroup]
 
 
 class PolicyChange(Output):
@@ -114,7 +114,7 @@ def policies_of(said: PoliciesBody | TenantPolicies) -> Policies:
         InvalidInput: whose field is the JSON Pointer to what is wrong.
     """
     endpoints: dict[str, Endpoint] = {}
-    entries: Sequence[EndpointBody | CatalogueEndpoint] = said.endpoints
+    entries: Sequence[EndpointBody | PolicyEndpoint] = said.endpoints
     for row, one in enumerate(entries):
         endpoint = _endpoint(one, ("endpoints", row))
         label = endpoint_label(endpoint)
@@ -158,7 +158,7 @@ def change_document(change: Change) -> PolicyChange:
 _Place = tuple[str | int, ...]
 
 
-def _endpoint(said: EndpointBody | CatalogueEndpoint, place: _Place) -> Endpoint:
+def _endpoint(said: EndpointBody | PolicyEndpoint, place: _Place) -> Endpoint:
     privileges = _names(said.privileges, (*place, "privileges"))
     methods = _unique(said.methods, (*place, "methods"))
     try:

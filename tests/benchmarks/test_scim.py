@@ -50,9 +50,14 @@ async def _fill(url: str) -> None:
         for number in range(GROUPS):
             await store.groups.add(Group(id=f"g{number}", name=f"Group {number}"))
         for start in range(0, PEOPLE, IN_A_STEP):
-            await store.users.put(_person(number) for number in range(start, start + IN_A_STEP))
+            people = [_person(number) for number in range(start, start + IN_A_STEP)]
+            await store.users.put_each({one.id: _put(one) for one in people})
     finally:
         await store.aclose()
+
+
+def _put(person: User) -> Callable[[User | None], User]:
+    return lambda _present: person
 
 
 def _person(number: int) -> User:
@@ -121,6 +126,7 @@ def test_answers_about_a_large_tenant(gateway: Gateway) -> None:
         trust_env=False,
         timeout=60,
     ) as client:
+        late: list[str] = []
         cold = _milliseconds(fast["Users by externalId"])
         print(f"\n{'Request':58} {'p50':>8} {'p95':>8} {'max':>8}  ms")
         print(f"{'the first that needs the index':58} {cold:8.1f}")
@@ -128,7 +134,9 @@ def test_answers_about_a_large_tenant(gateway: Gateway) -> None:
             taken = sorted(_milliseconds(ask) for _ in range(CALLS if name in fast else SLOW_CALLS))
             p95 = taken[int(len(taken) * 0.95)]
             print(f"{name:58} {statistics.median(taken):8.1f} {p95:8.1f} {taken[-1]:8.1f}")
-            assert name in slow or p95 < MOST
+            if name in fast and p95 > MOST:
+                late.append(name)
+    assert not late
 
 
 def _milliseconds(ask: Callable[[], httpx.Response]) -> float:

@@ -22,6 +22,7 @@ from scopegate.core.reasons import Reason
 from scopegate.core.settling import settle
 from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.core.usage import NO_RULE, Batch, Use
+from scopegate.core.usersearch import UserSearch
 from scopegate.store.signins import BegunSignIn, CommandLine, Handover
 
 if TYPE_CHECKING:
@@ -107,15 +108,7 @@ async def exercise(store: Store) -> None:
     await store.policies.set_flag(SCOPED_API, on=True)
     assert await store.policies.flag(SCOPED_API)
     assert await store.policies.get() == POLICIES
-    await store.users.put([user("kim", groups=names("agents")), user("lou")])
-    await store.users.change("lou", lambda one: replace(one, roles=names("editor")))
-    with pytest.raises(NotFound):
-        await store.users.change("nobody", lambda one: one)
-    assert [one.id for one in await store.users.all()] == ["kim", "lou"]
-    assert (await store.users.get("kim")).groups == {"agents"}
-    await store.groups.add(Group(id="wien", name="Wien"))
-    await store.groups.set_members("wien", add=["kim"])
-    assert [[one.id for one in some] async for some in store.groups.members("wien")] == [["kim"]]
+    await _exercise_directory(store)
     await store.settings.change(lambda one: settle(one, {"key_limit": 20, "unlisted_endpoints": "allow"}))
     assert (await store.settings.settled()).settings == await store.settings.get()
     tag = store.tenant.tag
@@ -132,6 +125,7 @@ async def exercise(store: Store) -> None:
     await store.keys.change(record.id, lambda one: replace(one, expires_at=NOW + 2 * WEEK))
     changed = await store.keys.get(record.id)
     assert await store.keys.all(now=NOW) == [changed]
+    assert await store.keys.users(now=NOW) == {"kim"}
     scope = await store.access.scope(minted)
     assert scope is not None
     assert scope.record == changed
@@ -156,6 +150,21 @@ async def exercise(store: Store) -> None:
     assert await store.usage.missed() >= 0
     assert (await store.audit.verify()).broken is None
     assert [line async for line in store.audit.backwards()]
+
+
+async def _exercise_directory(store: Store) -> None:
+    await store.users.put([user("kim", groups=names("agents")), user("lou")])
+    await store.users.change("lou", lambda one: replace(one, roles=names("editor")))
+    with pytest.raises(NotFound):
+        await store.users.change("nobody", lambda one: one)
+    assert [one.id for one in await store.users.all()] == ["kim", "lou"]
+    assert (await store.users.get("kim")).groups == {"agents"}
+    await store.groups.add(Group(id="wien", name="Wien"))
+    await store.groups.set_members("wien", add=["kim"])
+    assert [[one.id for one in some] async for some in store.groups.members("wien")] == [["kim"]]
+    assert await store.groups.some(["other", "wien"]) == [None, Group(id="wien", name="Wien")]
+    assert await store.users.slice(1, 5) == (2, [await store.users.get("lou")])
+    assert await store.people.ids(UserSearch(group="wien")) == ["kim"]
 
 
 def administrator(name: str = "maria", **changes: Any) -> Administrator:

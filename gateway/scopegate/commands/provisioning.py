@@ -112,8 +112,9 @@ class ProvisioningCommands(OnTenant):
             raise Conflict(
                 f"Somebody has the user name {document['userName']!r} already.", code="user_name_taken"
             )
+        bound = await self._store.keys.users(now=self._clock())
         for user_id in (*ids_for(document), str(uuid.uuid4())):
-            if await self._is_bound(user_id):
+            if user_id in bound:
                 continue
             user = user_of(document, user_id)
             try:
@@ -124,10 +125,6 @@ class ProvisioningCommands(OnTenant):
             else:
                 return user
         raise Conflict("No id is free.", hint="Try again.")  # a UUID that was drawn before
-
-    async def _is_bound(self, user_id: str) -> bool:
-        """Whether a key acts for the person with this id, or for one who had it."""
-        return any(record.user == user_id for record in await self._store.keys.all(now=self._clock()))
 
     async def replace_person(self, user_id: str, document: Document, versions: Versions) -> User:
         """Describe a person anew; what is not named is nothing, see `user_of`.

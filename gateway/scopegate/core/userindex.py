@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from heapq import merge
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from scopegate.core.postings import (
     numbered,
     slowly,
 )
-from scopegate.core.usersearch import Condition, Place, UserField, folded, subtree, words_in
+from scopegate.core.usersearch import Condition, Operator, Place, UserField, folded, subtree, words_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -181,8 +182,11 @@ class UserIndex:
         if condition not in self._remembered:
             rows: list[int] = []
             for start in range(0, len(column), AT_A_TIME):
-                some = enumerate(column[start : start + AT_A_TIME], start=start)
-                rows += [row for row, value in some if value is not None and test(value)]
+                if condition.operator is Operator.EQUALS:  # a provider asks for one person after the other
+                    rows += _places_of(folded(condition.value), column, start, start + AT_A_TIME)
+                else:
+                    some = enumerate(column[start : start + AT_A_TIME], start=start)
+                    rows += [row for row, value in some if value is not None and test(value)]
                 yield
             self._remember(condition, bits_of(rows, len(self)))
         return bits & self._remembered[condition]
@@ -230,6 +234,15 @@ class People:
 
 def _folded_if_any(text: str | None) -> str | None:
     return None if text is None else folded(text)
+
+
+def _places_of(wanted: str, column: Column, start: int, end: int) -> Generator[int, None, None]:
+    """The rows from `start` to before `end` that have just this value."""
+    with suppress(ValueError):
+        while True:
+            start = column.index(wanted, start, end)
+            yield start
+            start += 1
 
 
 def _passes(test: Callable[[str], bool], value: str | None) -> bool:

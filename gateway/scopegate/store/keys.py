@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from scopegate.core.deeds import key_changed, key_created, key_deleted
 from scopegate.core.errors import Conflict, FeatureDisabled, KeyLimitReached, NotFound
 from scopegate.core.idempotency import IDEMPOTENCY_LIFETIME, Idempotency, Issuance
@@ -13,7 +15,7 @@ from scopegate.core.tenants import SCOPED_API, Tenant
 from scopegate.store import layout
 from scopegate.store.changing import change, delete
 from scopegate.store.moments import milliseconds
-from scopegate.store.records import decode, decode_many, encode
+from scopegate.store.records import decode, decode_many, encode, readable
 from scopegate.store.servers import Script
 from scopegate.store.settings import settings_in
 
@@ -46,6 +48,15 @@ class CountedKeys:
     used: int
     limit: int
     records: tuple[KeyRecord, ...]
+
+
+class _Bound(msgspec.Struct):
+    """What of a record says for whom the key acts."""
+
+    user: str | None = None
+
+
+_bound = msgspec.json.Decoder(_Bound)
 
 
 class KeyStore:
@@ -140,7 +151,19 @@ class KeyStore:
 
     async def counted(self, *, now: datetime) -> CountedKeys:
         """Every key that counts at `now`, newest first, and how many there may be."""
+        used, settings, found = await self._read(now)
+        records = await decode_many(found, KeyRecord)
+        records.sort(key=lambda record: (record.created_at, record.id), reverse=True)
+        return CountedKeys(used, settings_in(settings).key_limit, tuple(records))
 
+    async def users(self, *, now: datetime) -> frozenset[str]:
+        """The ids of the users for whom the keys act that count at `now`."""
+        _, _, found = await self._read(now)
+        with readable("KeyRecord"):
+            bound = [_bound.decode(raw).user for raw in found if raw is not None]
+        return frozenset(user for user in bound if user is not None)
+
+    async def _read(self, now: datetime) -> tuple[int, bytes | None, list[bytes | None]]:
         async def read(redis: Redis) -> tuple[int, bytes | None, list[bytes | None]]:
             after = f"({milliseconds(now)}"
             ids = cast("list[bytes]", await redis.zrangebyscore(layout.key_index(self._tag), after, "+inf"))
@@ -150,10 +173,7 @@ class KeyStore:
             )
             return len(ids), settings, found
 
-        used, settings, found = await self._servers.step(self._tag, read)
-        records = await decode_many(found, KeyRecord)
-        records.sort(key=lambda record: (record.created_at, record.id), reverse=True)
-        return CountedKeys(used, settings_in(settings).key_limit, tuple(records))
+        return await self._servers.step(self._tag, read)
 
     async def change(
         self,

@@ -43,7 +43,8 @@ async def test_an_auditor_reads_everything(plane: ControlPlane, api: httpx.Async
     asked = [path for path, operations in described.items() if "get" in operations]
     assert len(asked) > 15
     for path in asked:
-        answer = await auditor.get(path.removeprefix("/admin/v1").format(**ids))
+        asking = {"method": "GET", "url": "/x"} if path.endswith("/access") else {}
+        answer = await auditor.get(path.removeprefix("/admin/v1").format(**ids), params=asking)
         assert answer.status_code == (404 if "user_id" in path else 200), path
     for path, body in (
         ("/keys:preview", {"type": "external"}),

@@ -134,7 +134,7 @@ async def test_who_reaches_an_endpoint_is_told_key_by_key(
     assert (off["state"], off["reason"], off["user"], off["row"]) == ("disabled", "key_disabled", None, None)
     paged, cursor = [], None
     for _ in by_key:
-        more = {"cursor": cursor} if cursor else {}
+        more: dict[str, str] = {"cursor": cursor} if cursor else {}
         page = (await api.get("/access", params={**asked, "limit": 1, **more})).json()
         paged += page["items"]
         cursor = page["next_cursor"]

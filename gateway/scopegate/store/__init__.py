@@ -67,12 +67,12 @@ class Store:
         self.tenant = tenant
         self.keys = KeyStore(redis, tenant, journal)
         self.users = Directory(redis, tenant, journal)
-        self.groups = DirectoryGroups(redis, tenant, journal, self.users)
         self.policies = PolicyStore(redis, tenant, journal)
         self.settings = SettingsStore(redis, tenant, journal)
         self.access = StoredAccess(redis)
         self.audit = AuditLog(redis, tenant)
         self.people = UserLookup(redis, tenant, self.users, self.audit, self._indexes)
+        self.groups = DirectoryGroups(redis, tenant, journal, self.users, self.people)
         self.usage = UsageStore(redis, tenant)
         self.usage_writer = UsageWriter(redis)
 

@@ -145,8 +145,12 @@ class Directory:
         async def read(redis: Redis) -> list[bytes | None]:
             return cast("list[bytes | None]", await redis.mget(names)) if names else []
 
-        found = await self._servers.step(self._tag, read)
-        return [None if raw is None else decode(raw, User) for raw in found]
+        users: list[User | None] = []
+        for number, raw in enumerate(await self._servers.step(self._tag, read), start=1):
+            users.append(None if raw is None else decode(raw, User))
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return users
 
     async def slice(self, first: int, most: int) -> tuple[int, list[User]]:
         """How many users there are, and `most` of them by id, from the one with the number `first` on."""

@@ -12,6 +12,7 @@ from scopegate.core.deeds import group_added, group_changed, group_deleted, memb
 from scopegate.core.directory import no_such_group, no_such_user, require_person
 from scopegate.core.errors import Conflict
 from scopegate.core.principal import Group, User
+from scopegate.core.usersearch import UserSearch
 from scopegate.store import layout
 from scopegate.store.changing import require_version
 from scopegate.store.records import decode, encode
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scopegate.store.audit import Journal
     from scopegate.store.directory import Directory
     from scopegate.store.servers import Servers
+    from scopegate.store.usersearch import UserLookup
 
 PIECE = 500  # users who are changed in one step
 
@@ -33,8 +35,11 @@ PIECE = 500  # users who are changed in one step
 class DirectoryGroups:
     """The groups of one tenant's directory."""
 
-    def __init__(self, servers: Servers, tenant: Tenant, journal: Journal, users: Directory) -> None:
+    def __init__(
+        self, servers: Servers, tenant: Tenant, journal: Journal, users: Directory, people: UserLookup
+    ) -> None:
         self._servers = servers
+        self._people = people
         self._tag = tenant.tag
         self._journal = journal
         self._users = users
@@ -135,11 +140,15 @@ class DirectoryGroups:
         await self._empty(group_id)  # of those who came meanwhile
 
     async def members(self, group_id: str) -> AsyncGenerator[list[User], None]:
-        """Everybody in a group, by id, some at a time. All users are looked at."""
-        async for users in self._users.pages():
-            members = [user for user in users if group_id in user.groups]
-            if members:
-                yield members
+        """Everybody in a group, by name, some at a time."""
+        search, after = UserSearch(group=group_id), None
+        while True:
+            found = await self._people.find(search, after=after, most=PIECE)
+            if found.users:
+                yield list(found.users)
+            if found.last is None:
+                return
+            after = found.last
 
     async def set_members(
         self, group_id: str, *, add: Collection[str] = (), remove: Collection[str] = ()
@@ -202,8 +211,7 @@ class DirectoryGroups:
 
     async def _empty(self, group_id: str) -> None:
         async for members in self.members(group_id):
-            for piece in _pieces([user.id for user in members]):
-                await self._set(group_id, piece, member=False)
+            await self._set(group_id, [user.id for user in members], member=False)
 
     async def _is_known(self, redis: Redis, group_id: str) -> bool:
         for name in (self._name, layout.groups(self._tag)):

@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
     from scopegate.core.principal import User
     from scopegate.core.tenants import Tenant
-    from scopegate.core.usersearch import Place, UserSearch
+    from scopegate.core.usersearch import Listed, Place, UserSearch
     from scopegate.store.audit import AuditLog
     from scopegate.store.directory import Directory
     from scopegate.store.servers import Servers
 
 T = TypeVar("T")
 
-PAGE = 500  # users that are read in one step; they take some 5 ms
+PAGE = 1_000  # users that are read in one step
+_AT_A_TIME = 500  # users who are taken in between two turns of the event loop; they take some 4 ms
 MOST_RECENT = 2_000  # changed people whom an index has beside the others
 MOST_KEPT = 500_000  # people in all indexes together, of some 500 bytes each
 _ENTRIES = 50  # of the audit log, that are read in one step
@@ -153,7 +154,7 @@ class UserLookup:
         kept.sequence = await self._audit.reached()
         builder = IndexBuilder()
         async for people in self._pages():
-            builder.add(people)
+            await _add(builder, people)
         settled = await _slowly(builder.build())
         kept.recent = {}
         kept.people = People(settled, await _index([]), frozenset())
@@ -221,8 +222,14 @@ class UserLookup:
 
 async def _index(users: Sequence[User]) -> UserIndex:
     builder = IndexBuilder()
-    builder.add(users)
+    await _add(builder, users)
     return await _slowly(builder.build())
+
+
+async def _add(builder: IndexBuilder, people: Sequence[Listed]) -> None:
+    for start in range(0, len(people), _AT_A_TIME):
+        builder.add(people[start : start + _AT_A_TIME])
+        await asyncio.sleep(0)
 
 
 async def _slowly(steps: Generator[None, None, T]) -> T:

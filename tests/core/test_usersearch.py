@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +81,13 @@ def test_all_that_is_said_has_to_hold() -> None:
     assert both.admits(MARIA)
     assert not UserSearch(words=("maria",), group="QA").admits(MARIA)
     assert not UserSearch(words=("maria",), active=False).admits(MARIA)
+
+
+@given(st.text())
+def test_a_text_is_folded_as_its_decomposition_without_marks(text: str) -> None:
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(one for one in decomposed if not unicodedata.combining(one)).casefold()
+    assert folded(text) == folded(plain)
 
 
 @given(st.text())

@@ -200,11 +200,22 @@ def words_in(text: str) -> list[str]:
 
 def folded(text: str) -> str:
     """`text` without accents and letter case: "Müller" and "MULLER" are the same, "Łódź" and "lodz" too."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(filterfalse(unicodedata.combining, decomposed)).casefold()
-    return plain.translate(_TAKEN_FOR)
+    return text.lower() if text.isascii() else text.translate(_FOLDS)
+
+
+class _Folds(dict[int, str]):
+    """What each character is without accent and letter case; that of a text is that of its characters."""
+
+    def __missing__(self, code: int) -> str:
+        decomposed = unicodedata.normalize("NFKD", chr(code).casefold())
+        plain = "".join(filterfalse(unicodedata.combining, decomposed)).casefold().translate(_TAKEN_FOR)
+        if code < _REMEMBERED:
+            self[code] = plain
+        return plain
+
+
+_REMEMBERED = 0x3000  # the alphabets; the rest is too much to keep
+_FOLDS = _Folds()
 
 
 def subtree(organization: str) -> str:

@@ -137,3 +137,20 @@ async def test_a_group_that_cannot_be_read_is_a_fault_of_the_store(store: Store,
     for attempt in (store.groups.all(), store.groups.get("wien"), store.groups.delete("wien")):
         with pytest.raises(StoreUnavailable, match="cannot be read"):
             await attempt
+
+
+async def test_nobody_comes_into_a_group_that_went_a_moment_ago(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(store, "a")
+    await store.groups.add(WIEN)
+    known = groups.DirectoryGroups._require_known
+
+    async def then_deleted(self: Any, group_id: str, users: Any) -> None:
+        await known(self, group_id, users)
+        await self.delete(group_id)
+
+    monkeypatch.setattr(groups.DirectoryGroups, "_require_known", then_deleted)
+    with pytest.raises(NotFound, match="no group"):
+        await store.groups.set_members("wien", add="a")
+    assert await members(store, "wien") == []

@@ -80,6 +80,11 @@ def test_an_alias_is_what_has_the_anchor_wherever_that_stands(file: Path) -> Non
     assert plain(found) == {"a": "2", "b": {"n": {"c": ["1"], "x": "2"}, "m": {"c": ["1"], "x": "2"}}}
 
 
+def test_what_has_an_anchor_is_kept_whole_for_its_aliases(file: Path) -> None:
+    file.write_text("b: {n: &n {c: 1, d: 2}}\na: *n\n")
+    assert plain(read(file, SHAPE))["a"] == {"c": "1", "d": "2"}
+
+
 def test_merge_keys_bring_along_what_is_not_there(file: Path) -> None:
     file.write_text(
         "z: [&one {c: 1, x: 1}, &two {c: 2, y: 2}]\n"

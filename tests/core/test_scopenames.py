@@ -31,6 +31,12 @@ def test_scopes_that_would_share_a_name_get_different_ones() -> None:
     assert all(name.startswith("a-b") for name in named.values())
 
 
+def test_a_scope_that_is_a_name_keeps_it_from_all_others() -> None:
+    named = privilege_names(["a/b", "a-b"])
+    assert named["a-b"] == "a-b"
+    assert named["a/b"].startswith("a-b-")
+
+
 def test_a_name_does_not_depend_on_the_order() -> None:
     assert privilege_names(["a/b", "a b"]) == privilege_names(["a b", "a/b", "a b"])
 

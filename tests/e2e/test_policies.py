@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from e2e.administrators import bootstrapped
 from e2e.gateways import POLICIES, serving, upstream_server
 from e2e.processes import scopegate
+from scopegate import demo
 from scopegate.commands import Commands
 from scopegate.core.keys import KeyType
 from scopegate.core.reasons import Reason
@@ -18,10 +19,7 @@ from scopegate.policyfiles import load
 from scopegate.store import Store
 from scopegate.store.embedded import EmbeddedStore
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
+PEOPLE = Path(demo.__file__).parent / scenario.USERS_FILE
 RECORDING = "/api/recordings/1"
 Verdicts = dict[tuple[str, str, str], tuple[Reason, tuple[str, ...]]]
 
@@ -46,15 +44,17 @@ def test_the_next_request_sees_what_was_applied(short_dir: Path, tmp_path: Path)
                 assert answer.json()["code"] == "privilege_missing"
 
 
-def test_files_alone_rebuild_the_tenant_of_the_demo(short_dir: Path) -> None:
+def test_files_alone_rebuild_the_tenant_of_the_demo(short_dir: Path, tmp_path: Path) -> None:
+    people = shutil.copy(PEOPLE, tmp_path)  # beside it is kept how far the import has come
     with EmbeddedStore(short_dir / "demo") as embedded:
-        demo = asyncio.run(verdicts_of_demo(embedded.url, short_dir / "demo"))
+        of_demo = asyncio.run(verdicts_of_demo(embedded.url, short_dir / "demo"))
     with EmbeddedStore(short_dir / "rebuilt") as embedded:
-        applied = scopegate("apply", POLICIES, "--data-dir", short_dir / "rebuilt")
-        assert applied.code == 0, applied
+        for command in (("apply", POLICIES), ("user", "import", people)):
+            done = scopegate(*command, "--data-dir", short_dir / "rebuilt")
+            assert done.code == 0, done
         rebuilt = asyncio.run(verdicts_of_rebuilt(embedded.url))
-    assert rebuilt == demo
-    assert {reason for reason, _ in demo.values()} == {
+    assert rebuilt == of_demo
+    assert {reason for reason, _ in of_demo.values()} == {
         Reason.ALLOWED,
         Reason.PRIVILEGE_MISSING,
         Reason.ENDPOINT_UNLISTED,
@@ -74,9 +74,7 @@ async def verdicts_of_demo(url: str, data_dir: Path) -> Verdicts:
 async def verdicts_of_rebuilt(url: str) -> Verdicts:
     store = Store.at(url)
     try:
-        commands = Commands(store)
-        await commands.put_users(list(scenario.USERS))
-        return await verdicts(commands)
+        return await verdicts(Commands(store))
     finally:
         await store.aclose()
 

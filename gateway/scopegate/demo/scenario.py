@@ -27,7 +27,7 @@ USERS_FILE = "users.jsonl"
 
 
 def _read_users() -> tuple[User, ...]:
-    """The people of the demo: a file with a line of JSON for each, as `user import` takes it."""
+    """The people of the demo: a file with a line of JSON for each, as ``scopegate user import`` takes it."""
     lines = resources.files(__package__).joinpath(USERS_FILE).read_text(encoding="utf-8").splitlines()
     return tuple(
         User(**{**said, "groups": frozenset(said["groups"]), "roles": frozenset(said["roles"])})

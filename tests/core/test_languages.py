@@ -149,6 +149,11 @@ def test_the_last_reading_of_a_path_is_a_path_of_one_reading(raw: bytes) -> None
         (["/a;b"], [], None),
         (["/a%3Fb*"], [], None),
         (["/a%25*", "/*41"], [], Witness("/a%25x41")),
+        # A path may end within what could have become an escape in an escape.
+        (["/a%25"], [], Witness("/a%25")),
+        (["/a%254"], [], Witness("/a%254")),
+        (["/a%25u00*", "/*1"], [], Witness("/a%25u001")),
+        (["/a%25*", "/*4"], [], Witness("/a%254")),
         (["/%25*1", "/%254*"], [], Witness("/%254x1")),
         # Hosts and ports.
         (["https://a/*", "https://b/*"], [], None),

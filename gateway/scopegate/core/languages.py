@@ -335,7 +335,7 @@ def _search(
 # Paths
 
 _NAME_STARTS, _MUST_GO_ON = "/", "."
-_ENDS = frozenset({_NAME_STARTS, _IN_NAME})
+_ENDS = (_NAME_STARTS, _IN_NAME)
 _TRIMMED = frozenset({".", "%20"})  # a name that ends so has another reading
 _HEX = frozenset("0123456789ABCDEFabcdef")
 _PERCENT = "%25"
@@ -362,7 +362,7 @@ def _path(groups: Sequence[Sequence[str]], excluded: Sequence[str], budget: Budg
 
     for reached in _search(automaton, _path_form, alive, budget):
         state = reached.state
-        if reached.form in _ENDS and not state & refusing and all(state & end for end in accepting):
+        if str(reached.form).startswith(_ENDS) and not state & refusing and all(state & end for end in accepting):
             return reached.text
     return None
 

@@ -362,7 +362,11 @@ def _path(groups: Sequence[Sequence[str]], excluded: Sequence[str], budget: Budg
 
     for reached in _search(automaton, _path_form, alive, budget):
         state = reached.state
-        if str(reached.form).startswith(_ENDS) and not state & refusing and all(state & end for end in accepting):
+        if (
+            str(reached.form).startswith(_ENDS)
+            and not state & refusing
+            and all(state & end for end in accepting)
+        ):
             return reached.text
     return None
 

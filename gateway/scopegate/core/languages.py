@@ -361,8 +361,8 @@ def _path(groups: Sequence[Sequence[str]], excluded: Sequence[str], budget: Budg
         return not state & lost and all(state & span for span in living)
 
     for reached in _search(automaton, _path_form, alive, budget):
-        state = reached.state
-        if str(reached.form).startswith(_ENDS) and not state & refusing and all(state & end for end in accepting):
+        state, may_end = reached.state, str(reached.form).startswith(_ENDS)
+        if may_end and not state & refusing and all(state & end for end in accepting):
             return reached.text
     return None
 

@@ -136,7 +136,7 @@ def test_a_plan_tells_what_is_kept() -> None:
         (("role", "group"), {"temp-1", "temp-2", "agents", "interns"}),
         (("all",), {"GET /old/*", "GET,POST /notes", "temp-1", "temp-2", "agents", "interns"}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_selectors_say_what_goes(texts: tuple[str, ...], gone: set[str]) -> None:
     after = merge(CURRENT, SAID, [Selector.parse(text) for text in texts]).policies

@@ -14,7 +14,7 @@ from scopegate.core.audit import Selection
 from scopegate.core.catalogue import Endpoint
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
-from scopegate.core.usersearch import UserSearch
+from scopegate.core.userindex import IndexBuilder
 from scopegate.store import Store
 
 VIEW = frozenset({"recordings.view"})
@@ -43,7 +43,7 @@ EXPENSIVE: dict[str, tuple[str, str, dict[str, Any] | None]] = {
 WORK: dict[str, tuple[object, str]] = {
     "a draft of a thousand rules": (previewing, "preview"),
     "a key with a thousand rules": (tenant, "gaps"),
-    "a search over all users": (UserSearch, "admits"),
+    "a search over all users": (IndexBuilder, "add"),
     "policies of a thousand endpoints": (Policies, "catalogue"),
     "all of the audit log": (Selection, "admits"),
 }

@@ -15,7 +15,7 @@ from scopegate.core.catalogue import Endpoint
 from scopegate.core.policies import Policies
 from scopegate.core.principal import User
 from scopegate.core.userindex import IndexBuilder
-from scopegate.store import Store
+from scopegate.store import Store, usersearch
 
 VIEW = frozenset({"recordings.view"})
 ENDPOINTS = tuple(Endpoint(frozenset({"GET"}), f"/api/{number}/*", VIEW) for number in range(50))
@@ -91,6 +91,8 @@ async def test_others_are_answered_meanwhile(
 ) -> None:
     method, path, body = EXPENSIVE[what]
     await furnish(valkey_url)
+    # So few people are taken in faster than another request is answered, unless it is in small pieces.
+    monkeypatch.setattr(usersearch, "_AT_A_TIME", 10)
     progress = Progress()
     progress.follow(monkeypatch, *WORK[what])
     seen: list[int] = []

@@ -49,6 +49,7 @@ def described(api: httpx.Client) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.timeout(600)  # requests for each operation, thousands in all
 def test_the_description_is_openapi_3_1(described: dict[str, Any]) -> None:
     assert described["openapi"].startswith("3.1.")
     OpenAPIV31SpecValidator(described).validate()

@@ -149,6 +149,7 @@ async def test_no_operation_overlooks_a_parameter_that_it_does_not_have(api: htt
     asked = [path for path, operations in described.items() if "get" in operations]
     for path in asked:
         url = path.removeprefix("/admin/v1").replace("{", "").replace("}", "")
-        answer = await api.get(url, params={"colour": "red"})
+        needed = {"method": "GET", "url": "/x"} if url == "/access" else {}
+        answer = await api.get(url, params={"colour": "red", **needed})
         assert refusal(answer) == (400, "parameter_unknown"), path
     assert refusal(await api.delete("/keys/000000000000?dryrun=true")) == (400, "parameter_unknown")

@@ -159,6 +159,8 @@ async def _exercise_directory(store: Store) -> None:
         await store.users.change("nobody", lambda one: one)
     assert [one.id for one in await store.users.all()] == ["kim", "lou"]
     assert (await store.users.get("kim")).groups == {"agents"}
+    for group in await store.groups.all():  # of whoever was here before
+        await store.groups.delete(group.id)
     await store.groups.add(Group(id="wien", name="Wien"))
     await store.groups.set_members("wien", add=["kim"])
     assert [[one.id for one in some] async for some in store.groups.members("wien")] == [["kim"]]
